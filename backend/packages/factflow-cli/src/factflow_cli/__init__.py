@@ -1,0 +1,1 @@
+"""The `factflow` command: talks HTTP to a server."""

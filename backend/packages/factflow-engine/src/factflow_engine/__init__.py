@@ -1,0 +1,1 @@
+"""Pipeline configuration, adapter registry, route processors, orchestrator."""

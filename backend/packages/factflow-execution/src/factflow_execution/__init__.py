@@ -1,0 +1,1 @@
+"""Stored configs and executions: lifecycle, waiting, statistics."""

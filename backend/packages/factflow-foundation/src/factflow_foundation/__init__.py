@@ -1,0 +1,1 @@
+"""What every tier stands on: ids, keys, outcome records, settings, clock, logging, crash points."""

@@ -1,0 +1,95 @@
+"""Where things lie in storage.
+
+executions/<execution-id>/<route>/<stage>/<message-id>[.ext]    an artefact
+executions/<execution-id>/_init[.ext]                           the init payload
+executions/<execution-id>/_plan                                 what a replay publishes
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import dataclass
+
+from factflow_protocols.errors import KeyRefusedError
+
+ROOT = "executions"
+MAX_KEY_BYTES = 1024
+MAX_SEGMENT_BYTES = 200
+
+_EXTENSIONS = {
+    "application/json": ".json",
+    "text/html": ".html",
+    "text/markdown": ".md",
+    "text/plain": ".txt",
+    "application/octet-stream": ".bin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """The parts of an artefact's key."""
+
+    execution_id: str
+    route: str
+    stage: str
+    message_id: str
+
+    def __str__(self) -> str:
+        return f"{ROOT}/{self.execution_id}/{self.route}/{self.stage}/{self.message_id}"
+
+
+def execution_prefix(execution_id: str) -> str:
+    """Return the folder of an execution."""
+    return f"{ROOT}/{execution_id}"
+
+
+def route_prefix(execution_id: str, route: str) -> str:
+    """Return the folder of a route within an execution."""
+    return f"{ROOT}/{execution_id}/{route}"
+
+
+def stage_prefix(execution_id: str, route: str, stage: str) -> str:
+    """Return the folder of a stage within an execution."""
+    return f"{ROOT}/{execution_id}/{route}/{stage}"
+
+
+def init_key(execution_id: str) -> str:
+    """Return the key of the init payload."""
+    return f"{ROOT}/{execution_id}/_init"
+
+
+def plan_key(execution_id: str) -> str:
+    """Return the key of a replay's plan."""
+    return f"{ROOT}/{execution_id}/_plan"
+
+
+def extension_for(content_type: str) -> str:
+    """Return the file extension for a content type, '' when there is no telling one."""
+    bare = content_type.partition(";")[0].strip().lower()
+    return _EXTENSIONS.get(bare) or mimetypes.guess_extension(bare) or ""
+
+
+def check_key(key: str) -> str:
+    """Return the key unchanged, or raise `KeyRefusedError` saying what is wrong with it."""
+    if not key:
+        raise KeyRefusedError("a storage key must not be empty")
+    if key.startswith("/"):
+        raise KeyRefusedError(f"storage key {key!r} is absolute; keys are relative to the store")
+    if any(ord(char) < 32 or ord(char) == 127 for char in key):
+        raise KeyRefusedError(f"storage key {key!r} holds a control character")
+    if "\\" in key:
+        raise KeyRefusedError(f"storage key {key!r} holds a backslash")
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError as error:
+        raise KeyRefusedError(f"storage key {key!r} is not valid Unicode") from error
+    if len(encoded) > MAX_KEY_BYTES:
+        raise KeyRefusedError(f"storage key of {len(encoded)} bytes; at most {MAX_KEY_BYTES}")
+    for segment in key.split("/"):
+        if segment in {"", ".", ".."}:
+            raise KeyRefusedError(f"storage key {key!r} has the path segment {segment!r}")
+        if len(segment.encode()) > MAX_SEGMENT_BYTES:
+            raise KeyRefusedError(
+                f"storage key {key!r} has a segment over {MAX_SEGMENT_BYTES} bytes"
+            )
+    return key

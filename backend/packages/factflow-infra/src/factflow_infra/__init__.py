@@ -1,0 +1,1 @@
+"""Providers: embedded queue, filesystem storage, databases."""

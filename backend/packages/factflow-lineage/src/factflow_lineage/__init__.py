@@ -1,0 +1,1 @@
+"""One row per message per stage: models, writer, queries."""

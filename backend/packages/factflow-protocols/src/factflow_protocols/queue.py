@@ -1,0 +1,154 @@
+"""What a queue promises: durable hand-over, settling as one act, and the count of what is open.
+
+A *scope* is one execution in one generation; queues of different scopes never meet. Every message
+of a scope is *announced* when it is published and *settled* when its handling ended for good. A
+message id is announced once: publishing it again while it waits, runs or after it settled changes
+nothing. When every announced message has settled the scope is *drained*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class QueueScope:
+    """One execution's queues in one generation."""
+
+    execution_id: str
+    generation: int = 1
+
+    def name(self, queue: str) -> str:
+        """Return the scoped name, `exec:<id>:<generation>:<queue>`."""
+        return f"exec:{self.execution_id}:{self.generation}:{queue}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A message on its way into `queue`; not delivered before `not_before` (Unix seconds)."""
+
+    queue: str
+    message_id: str
+    body: bytes
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message in a handler's hands until it is settled, put back or released.
+
+    `repeat` is true when it may have been handled before: it stood in the queue at an unclean start
+    or was released.
+    """
+
+    scope: QueueScope
+    queue: str
+    message_id: str
+    body: bytes
+    repeat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a scope is. `outstanding` = announced and not settled (a publisher counts as one)."""
+
+    announced: int
+    settled: int
+    failed: int
+
+    @property
+    def outstanding(self) -> int:
+        """Messages announced and not settled."""
+        return self.announced - self.settled
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """What stands in one queue: `ready`, in hands (`in_flight`), and waiting for their time (`delayed`)."""
+
+    ready: int
+    in_flight: int
+    delayed: int
+
+
+class Consumer(Protocol):
+    """One subscriber of one queue."""
+
+    async def take(self) -> Delivery:
+        """Wait for the next message and return it. Safe to cancel: nothing is lost."""
+        ...
+
+    def take_nowait(self) -> Delivery | None:
+        """Return the next message if one is ready, else None."""
+        ...
+
+    async def close(self) -> None:
+        """Stop taking; waiting `take` calls end with `asyncio.CancelledError`. Messages in hand stay
+        in hand until they are settled, put back or released."""
+        ...
+
+
+class QueueProtocol(Protocol):
+    """Every method raises `QueueUnavailableError` when the queue cannot do it now; a call that
+    returned is durable."""
+
+    async def open(self, scope: QueueScope, *, publisher: bool = False) -> Progress:
+        """Make the scope known, or find it as it was left; return its progress.
+
+        With `publisher` a publisher is announced as one outstanding item (a no-op when it was before).
+        """
+        ...
+
+    def subscribe(self, scope: QueueScope, queue: str) -> Consumer:
+        """Start consuming a queue; messages published before count too."""
+        ...
+
+    async def publish(
+        self, scope: QueueScope, messages: Sequence[OutgoingMessage], *, cursor: int | None = None
+    ) -> None:
+        """Announce and enqueue, as one act. `cursor` is kept as the publisher's position with it."""
+        ...
+
+    async def publisher_cursor(self, scope: QueueScope) -> int:
+        """Return the position kept by the last `publish(cursor=…)`, 0 when there is none."""
+        ...
+
+    async def end_publishing(self, scope: QueueScope) -> None:
+        """Settle the publisher; repeated calls change nothing."""
+        ...
+
+    async def settle(
+        self, delivery: Delivery, *, children: Sequence[OutgoingMessage] = (), failed: bool = False
+    ) -> None:
+        """Children in, message out, as one act. Settling a settled message changes nothing."""
+        ...
+
+    async def put_back(self, delivery: Delivery, body: bytes, not_before: float) -> None:
+        """Replace the message by its next attempt, delivered not before then; it stays outstanding."""
+        ...
+
+    async def release(self, delivery: Delivery) -> None:
+        """Give the message back untouched; it will be delivered again, as a repeat."""
+        ...
+
+    async def progress(self, scope: QueueScope) -> Progress:
+        """Return the scope's counts."""
+        ...
+
+    async def wait_drained(self, scope: QueueScope) -> Progress:
+        """Return once nothing is outstanding; at once when nothing ever was."""
+        ...
+
+    def depths(self, scope: QueueScope) -> Mapping[str, QueueDepth]:
+        """Return what stands in each queue of the scope that was published to or subscribed."""
+        ...
+
+    async def delete(self, scope: QueueScope) -> None:
+        """Forget the scope: its messages, counts and queues. Absent scopes are no error."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the queue."""
+        ...

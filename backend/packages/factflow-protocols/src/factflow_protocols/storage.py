@@ -1,0 +1,82 @@
+"""What a store promises: create-only, atomic objects under validated keys, each with a record.
+
+Keys are `/`-separated relative paths without empty, `.` or `..` segments and without control
+characters; anything else raises `KeyRefusedError`. An object's *name* is its key plus an optional
+extension (`.html`); its record is found by either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One line of a listing. `size` in bytes; `modified_at` in Unix seconds."""
+
+    key: str
+    size: int
+    modified_at: float
+
+
+class StorageProtocol(Protocol):
+    """Objects that are never replaced.
+
+    Every method raises `StorageUnavailableError` when the store does not answer or is full, and
+    `KeyRefusedError` for a key it cannot hold.
+    """
+
+    async def write(
+        self,
+        key: str,
+        data: bytes | None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        extension: str = "",
+    ) -> str | None:
+        """Store `data` under `key + extension`, then its record; both durable on return.
+
+        With `metadata` the *record* decides: if `key` has one already, `ObjectExistsError` is raised and
+        nothing stored counts. An object name that is taken without a record (a try that died between the
+        two) is left alone: the data goes to `key~2 + extension` (`~3`, …). The stored record is `metadata`
+        plus `output_key`, the name that counts. `data=None` stores the record alone and leaves a given
+        `output_key` as it is. Without `metadata` only the object is stored, and a taken name raises
+        `ObjectExistsError`.
+        Returns the object's name, None when no data was given.
+        """
+        ...
+
+    async def read(self, key: str) -> bytes:
+        """Return an object's bytes, by its full name. Raises `ObjectNotFoundError`."""
+        ...
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether an object of this full name is stored."""
+        ...
+
+    def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
+        """Yield objects below `prefix` (a whole path segment), in the order of their keys.
+
+        With `records` the keys that have a record are yielded instead (without extension), whether or
+        not an object lies beside it.
+        """
+        ...
+
+    async def metadata(self, key: str) -> dict[str, Any]:
+        """Return the record of a key or object name. Raises `ObjectNotFoundError` without one and
+        `ObjectDamagedError` when it cannot be read."""
+        ...
+
+    async def info(self, key: str) -> ObjectInfo:
+        """Return size and time of an object, by its full name. Raises `ObjectNotFoundError`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove an object by its full name, or a record by its key; absent ones are no error."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the store."""
+        ...

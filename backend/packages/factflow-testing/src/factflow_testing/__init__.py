@@ -1,0 +1,1 @@
+"""Contract suites, crash runner and tiny pipelines for the tests; never shipped."""

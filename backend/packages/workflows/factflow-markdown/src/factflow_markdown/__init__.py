@@ -1,0 +1,1 @@
+"""HTML to markdown, and markdown to segments."""

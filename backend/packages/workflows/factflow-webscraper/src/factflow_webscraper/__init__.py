@@ -1,0 +1,1 @@
+"""Sitemaps, robots, polite fetching: web pages as artefacts."""
