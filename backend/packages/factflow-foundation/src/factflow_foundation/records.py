@@ -64,8 +64,8 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     content_type: str | None = None
     size: int = 0
     children: list[Child] = []
-    children_key: str | None = None
-    """Object that lists the children when they are too many to stand here."""
+    children_keys: list[str] = []
+    """Objects that list the children, part by part, when they are too many to stand here."""
     children_count: int = 0
     passed: list[str] = []
     """Stages before this one that their condition skipped, since the last record."""
@@ -87,11 +87,6 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     def key(self) -> str:
         """Return the storage key this record stands under."""
         return str(StageKey(self.execution_id, self.route, self.stage, self.message_id))
-
-    @property
-    def terminal(self) -> bool:
-        """Tell whether nothing is left to run for this message in its route, by outcome alone."""
-        return self.outcome != "stored" or bool(self.children_count)
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the record as JSON-able metadata, with its `lineage_id` and `key` for readers."""

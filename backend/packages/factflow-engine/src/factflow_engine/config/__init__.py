@@ -1,0 +1,1 @@
+"""Pipeline configuration: YAML in, checked models or a list of everything that is wrong out."""

@@ -1,0 +1,86 @@
+"""What the orchestrator is asked to run, and what it answers at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from factflow_engine.config.models import PipelineGlobalConfig
+from factflow_protocols.errors import FactflowError
+from factflow_protocols.queue import Progress
+
+FinalStatus = Literal["completed", "failed", "cancelled", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMessage:
+    """A message that a publisher puts into an execution, before it has an id there.
+
+    `origin_id` is the one it had in the source, so that both runs can be compared. `replayed_from` is
+    the lineage row it continues from, in the source execution.
+    """
+
+    origin_id: str
+    route: str
+    entry_stage: str
+    input_key: str
+    input_hash: str
+    content_type: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    replayed_from: str | None = None
+
+
+class MessageSource(Protocol):
+    """Streams what a publisher announces; the same items in the same order every time."""
+
+    def items(self, start: int) -> AsyncIterator[PlannedMessage]:
+        """Yield the items from position `start` on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSpec:
+    """One execution, ready to run: its snapshot as models, and where its messages come from.
+
+    Without a `source` the stored init payload (`_init`) is published to the init message's route; a
+    pipeline without init message, or `skip_init`, announces nothing and completes with a warning.
+    """
+
+    execution_id: str
+    config: PipelineGlobalConfig
+    config_hash: str
+    source: MessageSource | None = None
+    skip_init: bool = False
+    is_replay: bool = False
+    generation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FinalState:
+    """How an execution ended. `warning` is for a person; `lineage_gap` counts rows not yet written."""
+
+    status: FinalStatus
+    progress: Progress
+    lineage_gap: int = 0
+    warning: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRuntime:
+    """A route as it stands now."""
+
+    route_id: str
+    name: str
+    queue: str
+    state: Literal["running", "stopped"]
+    in_flight: int
+    ready: int
+    delayed: int
+
+
+class TooManyConcurrentExecutionsError(FactflowError):
+    """The server runs as many executions as it may."""
+
+    code: ClassVar[str] = "too_many_executions"

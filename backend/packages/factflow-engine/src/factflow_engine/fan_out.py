@@ -1,0 +1,154 @@
+"""Stores what an adapter emits, child by child as it comes, before anything announces it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from factflow_engine import payloads
+from factflow_engine.envelope import INLINE_LIMIT
+from factflow_engine.outcome_store import OutcomeStore
+from factflow_engine.payloads import EncodedPayload
+from factflow_foundation import ids
+from factflow_foundation.keys import StageKey
+from factflow_foundation.records import Child
+from factflow_protocols.errors import PermanentError
+from factflow_protocols.pipeline import Emitted, EmittedItems
+
+LISTED_IN_RECORD = 200
+"""Up to so many children stand in their parent's record; more go to objects of their own."""
+CHILDREN_PER_OBJECT = 5_000
+WRITES_AT_ONCE = 64
+INLINE_TOTAL = 8 * 1024 * 1024
+"""Bytes of small payloads kept to ride along in envelopes instead of being read back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where children go. An empty `route` announces them to nobody: they are artefacts only."""
+
+    queue: str
+    route: str
+    entry_stage: str
+
+
+@dataclass(slots=True)
+class FannedOut:
+    """The children of one message, all stored."""
+
+    children: list[Child] = field(default_factory=list)
+    children_keys: list[str] = field(default_factory=list)
+    count: int = 0
+    inline: dict[str, bytes] = field(default_factory=dict)
+
+
+Hold = Callable[[Callable[[], Awaitable[str]]], Awaitable[str]]
+
+
+class FanOut:
+    """One message's emitted children on their way into storage."""
+
+    def __init__(
+        self, store: OutcomeStore, parent: StageKey, origin_id: str, target: Target
+    ) -> None:
+        self._store = store
+        self._parent = parent
+        self._origin_id = origin_id
+        self._target = target
+        self._names = ids.ChildNames()
+        self._inline_bytes = 0
+        self._result = FannedOut()
+
+    async def store(self, emitted: EmittedItems, hold: Hold) -> FannedOut:
+        """Store every child and return them in the order they were emitted.
+
+        `hold` waits out storage trouble. Raises what the adapter's iterator raises.
+        """
+        window: list[Emitted] = []
+        async for item in _iterate(emitted):
+            window.append(item if isinstance(item, Emitted) else Emitted(item))
+            if len(window) == WRITES_AT_ONCE:
+                await self._store_window(window, hold)
+                window = []
+        await self._store_window(window, hold)
+        if self._result.children_keys or self._result.count > LISTED_IN_RECORD:
+            await self._write_list(hold)
+        return self._result
+
+    async def _store_window(self, window: list[Emitted], hold: Hold) -> None:
+        """Write up to `WRITES_AT_ONCE` children together, so that they share the store's batches."""
+        if not window:
+            return
+        prepared = [self._prepare(item) for item in window]
+        names = await asyncio.gather(
+            *(hold(self._writer(child.input_key, artefact)) for child, artefact in prepared)
+        )
+        self._result.children.extend(
+            child if child.input_key == name else msgspec.structs.replace(child, input_key=name)
+            for (child, _), name in zip(prepared, names, strict=True)
+        )
+        self._result.count += len(prepared)
+        if len(self._result.children) >= CHILDREN_PER_OBJECT:
+            await self._write_list(hold)
+
+    def _writer(self, key: str, artefact: EncodedPayload) -> Callable[[], Awaitable[str]]:
+        return lambda: self._store.write_child(key, artefact)
+
+    def _prepare(self, item: Emitted) -> tuple[Child, EncodedPayload]:
+        if item.payload is None:
+            raise PermanentError("an emitted child has no payload (None)")
+        name = self._names.next(item.key)
+        target, parent = self._target, self._parent
+        origin = ids.child_origin(self._origin_id, parent.route, parent.stage, target.queue, name)
+        message = ids.message_id(parent.execution_id, origin)
+        artefact = payloads.encode(item.payload, item.content_type)
+        if len(artefact.data) <= INLINE_LIMIT and self._inline_bytes < INLINE_TOTAL:
+            self._inline_bytes += len(artefact.data)
+            self._result.inline[message] = artefact.data
+        child = Child(
+            message_id=message,
+            origin_id=origin,
+            route=target.route,
+            entry_stage=target.entry_stage,
+            input_key=str(StageKey(parent.execution_id, parent.route, parent.stage, message)),
+            input_hash=artefact.sha256,
+            content_type=artefact.content_type,
+            name=name,
+            metadata=plain_metadata(item.metadata),
+        )
+        return child, artefact
+
+    async def _write_list(self, hold: Hold) -> None:
+        """Move the children gathered so far into an object of their own."""
+        children, self._result.children = self._result.children, []
+        if children:
+            key = f"{self._parent}~children-{len(self._result.children_keys) + 1}"
+            name = await hold(lambda: self._store.write_children(key, children))
+            self._result.children_keys.append(name)
+
+
+def plain_metadata(metadata: Any) -> dict[str, Any]:
+    """Return metadata as JSON-able data. Raises `PermanentError` when it is not."""
+    if not metadata:
+        return {}
+    try:
+        plain = msgspec.json.decode(msgspec.json.encode(dict(metadata)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PermanentError(
+            f"the adapter returned metadata that JSON cannot hold: {error}",
+            hint="metadata is a mapping of names to text, numbers, lists and mappings",
+        ) from error
+    return dict(plain)
+
+
+async def _iterate(emitted: EmittedItems) -> AsyncIterator[Any]:
+    if isinstance(emitted, AsyncIterable):
+        async for item in emitted:
+            yield item
+    else:
+        for item in emitted:
+            yield item

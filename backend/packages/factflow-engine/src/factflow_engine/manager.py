@@ -1,0 +1,149 @@
+"""All executions of this process: starts them, bounds their number, owns their tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+
+from factflow_engine.execution_spec import (
+    ExecutionSpec,
+    FinalState,
+    RouteRuntime,
+    TooManyConcurrentExecutionsError,
+)
+from factflow_engine.orchestrator import PipelineOrchestrator
+from factflow_engine.outcome_store import OutcomeStore
+from factflow_engine.registry import AdapterRegistry
+from factflow_engine.route_context import EngineServices
+from factflow_engine.stall_watch import Stall, StallWatch
+from factflow_foundation import logs
+from factflow_foundation.clock import Clock, SystemClock
+from factflow_lineage.writer import LineageService
+from factflow_protocols.queue import QueueProtocol
+from factflow_protocols.storage import StorageProtocol
+
+DEFAULT_LIMIT = 12
+
+log = logs.logger(__name__)
+
+
+class OrchestratorManager:
+    """One per server process. `on_finished` is awaited once per execution that ends here; the
+    execution counts as running until it returns."""
+
+    def __init__(
+        self,
+        *,
+        queue: QueueProtocol,
+        storage: StorageProtocol,
+        lineage: LineageService,
+        registry: AdapterRegistry,
+        on_finished: Callable[[str, FinalState], Awaitable[None]],
+        max_concurrent_executions: int = DEFAULT_LIMIT,
+        allow_private_networks: bool = False,
+        environ: Mapping[str, str] = os.environ,
+        clock: Clock | None = None,
+    ) -> None:
+        self._services = EngineServices(
+            queue=queue,
+            store=OutcomeStore(storage),
+            lineage=lineage,
+            clock=clock or SystemClock(),
+            watch=StallWatch(),
+        )
+        self._registry = registry
+        self._on_finished = on_finished
+        self._limit = max_concurrent_executions
+        self._allow_private_networks = allow_private_networks
+        self._environ = environ
+        self._reserved: set[str] = set()
+        self._orchestrators: dict[str, PipelineOrchestrator] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def reserve(self, execution_id: str) -> None:
+        """Take a slot for an execution about to start. Raises `TooManyConcurrentExecutionsError`."""
+        if len(self._reserved) >= self._limit:
+            raise TooManyConcurrentExecutionsError(
+                f"{self._limit} executions run already, the most this server allows at a time",
+                hint="wait for one to end (factflow execution list --status running), "
+                "or start the server with a higher --max-concurrent-executions",
+            )
+        self._reserved.add(execution_id)
+
+    def release(self, execution_id: str) -> None:
+        """Give back a slot whose execution did not start; a running one keeps its slot."""
+        if execution_id not in self._orchestrators:
+            self._reserved.discard(execution_id)
+
+    async def start(self, spec: ExecutionSpec) -> None:
+        """Start an execution that holds a slot; return when every route takes messages.
+
+        Raises what building or opening its adapters raises; the slot stays reserved then.
+        """
+        orchestrator = PipelineOrchestrator(
+            spec,
+            self._services,
+            self._registry,
+            environ=self._environ,
+            allow_private_networks=self._allow_private_networks,
+        )
+        await orchestrator.start()
+        self._orchestrators[spec.execution_id] = orchestrator
+        self._services.watch.acquire()
+        self._tasks[spec.execution_id] = asyncio.create_task(
+            self._run(orchestrator), name=f"execution {spec.execution_id}"
+        )
+
+    async def cancel(self, execution_id: str, grace_seconds: float = 10.0) -> None:
+        """Cancel an execution and return when it has stopped; one that does not run is no error."""
+        orchestrator = self._orchestrators.get(execution_id)
+        task = self._tasks.get(execution_id)
+        if orchestrator is not None and task is not None:
+            orchestrator.stop("cancelled", grace_seconds)
+            await asyncio.wait([task])
+
+    def is_running(self, execution_id: str) -> bool:
+        """Tell whether an execution runs in this process."""
+        return execution_id in self._orchestrators
+
+    def running(self) -> list[str]:
+        """Return the ids of the executions that run here, oldest first."""
+        return list(self._orchestrators)
+
+    def runtime(self, execution_id: str) -> list[RouteRuntime]:
+        """Return an execution's routes as they stand; empty when it does not run here."""
+        orchestrator = self._orchestrators.get(execution_id)
+        return orchestrator.runtime() if orchestrator is not None else []
+
+    def holding(self) -> dict[str, dict[str, str]]:
+        """Return why routes hold, by execution and route."""
+        return {
+            execution_id: reasons
+            for execution_id, orchestrator in self._orchestrators.items()
+            if (reasons := orchestrator.holding())
+        }
+
+    @property
+    def last_stall(self) -> Stall | None:
+        """Return the most recent stall of the event loop, with the stage that caused it."""
+        return self._services.watch.last
+
+    async def stop(self, grace_seconds: float) -> None:
+        """End all executions as `interrupted`, for the server is going down."""
+        for orchestrator in self._orchestrators.values():
+            orchestrator.stop("interrupted", grace_seconds)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def _run(self, orchestrator: PipelineOrchestrator) -> None:
+        execution_id = orchestrator.spec.execution_id
+        try:
+            await orchestrator.run(lambda final: self._on_finished(execution_id, final))
+        except Exception as error:  # noqa: BLE001 - the task has nobody to raise to
+            log.error("execution did not end cleanly", execution_id=execution_id, error=repr(error))
+        finally:
+            del self._orchestrators[execution_id]
+            del self._tasks[execution_id]
+            self._reserved.discard(execution_id)
+            self._services.watch.release()

@@ -1,0 +1,231 @@
+"""One execution: builds its routes, publishes what starts it, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from factflow_engine.config.graph import PipelineGraph
+from factflow_engine.execution_spec import ExecutionSpec, FinalState, FinalStatus, RouteRuntime
+from factflow_engine.publisher import Publisher
+from factflow_engine.registry import AdapterRegistry
+from factflow_engine.route_context import EngineServices, RouteContext
+from factflow_engine.route_processor import ReactiveRouteProcessor
+from factflow_engine.stage import Stage
+from factflow_foundation import logs
+from factflow_protocols.errors import FactflowError
+from factflow_protocols.pipeline import AdapterEnvironment
+from factflow_protocols.queue import Progress, QueueScope
+
+LINEAGE_PATIENCE = 2.0
+"""Seconds that closing an execution waits for its last lineage rows."""
+CLOSE_SECONDS = 5.0
+"""Seconds an adapter may take to close."""
+
+log = logs.logger(__name__)
+
+
+class PipelineOrchestrator:
+    """Runs one execution from `start` to its final state.
+
+    Starting an execution whose queues stand already goes on where they are: what was announced is not
+    announced again, what was settled is not run again.
+    """
+
+    def __init__(
+        self,
+        spec: ExecutionSpec,
+        services: EngineServices,
+        registry: AdapterRegistry,
+        *,
+        environ: Mapping[str, str],
+        allow_private_networks: bool,
+    ) -> None:
+        self.spec = spec
+        self._services = services
+        self._registry = registry
+        self._environ = environ
+        self._allow_private_networks = allow_private_networks
+        self._graph = PipelineGraph(spec.config)
+        self._scope = QueueScope(spec.execution_id, spec.generation)
+        self._stages: list[tuple[str, Stage]] = []
+        self._processors: dict[str, ReactiveRouteProcessor] = {}
+        self._publisher: asyncio.Task[None] | None = None
+        self._stop: asyncio.Future[tuple[FinalStatus, float]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Open adapters, subscribe every route, begin to publish.
+
+        Raises what building or opening an adapter raises; nothing is left open then.
+        """
+        try:
+            self._build()
+            await self._open_adapters()
+            await self._services.queue.open(self._scope, publisher=True)
+        except BaseException:
+            await self._close_adapters()
+            raise
+        for route_id, processor in self._processors.items():
+            processor.start(self._graph.route(route_id).inbound.queue)
+        publisher = Publisher(self.spec, self._graph, self._scope, self._services)
+        self._publisher = asyncio.create_task(
+            self._publish(publisher), name=f"{self.spec.execution_id}/publisher"
+        )
+
+    def stop(self, status: FinalStatus, grace_seconds: float) -> None:
+        """Ask the execution to end as `cancelled` or `interrupted`; the first request counts."""
+        if not self._stop.done():
+            self._stop.set_result((status, grace_seconds))
+
+    def runtime(self) -> list[RouteRuntime]:
+        """Return each route as it stands, in the order the YAML has them."""
+        depths = self._services.queue.depths(self._scope)
+        result = []
+        for route_id, processor in self._processors.items():
+            route = self._graph.route(route_id)
+            depth = depths.get(route.inbound.queue)
+            result.append(
+                RouteRuntime(
+                    route_id=route_id,
+                    name=route.name or route_id,
+                    queue=route.inbound.queue,
+                    state=processor.state,
+                    in_flight=processor.in_flight,
+                    ready=depth.ready if depth else 0,
+                    delayed=depth.delayed if depth else 0,
+                )
+            )
+        return result
+
+    def holding(self) -> dict[str, str]:
+        """Return why routes hold, by route; empty when none does."""
+        return {
+            route_id: reason
+            for route_id, processor in self._processors.items()
+            if (reason := processor.context.holder.reason) is not None
+        }
+
+    async def run(self, on_final: Callable[[FinalState], Awaitable[None]]) -> None:
+        """Wait for the end, bring everything to rest, report, and let go of the queues."""
+        drained = asyncio.create_task(
+            self._services.queue.wait_drained(self._scope), name="drained"
+        )
+        waiting: list[asyncio.Future[Any]] = [drained, self._fault, self._stop]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        error: str | None = None
+        if drained.done() and not self._fault.done():
+            status, grace = self._settled_status(await drained), 0.0
+        elif self._fault.done():
+            status, grace, error = "failed", 0.0, _describe(self._fault.result())
+        else:
+            status, grace = self._stop.result()
+        drained.cancel()
+        await self._rest(grace)
+        gap = await self._flush_lineage()
+        progress = _messages_only(await self._services.queue.progress(self._scope))
+        await on_final(FinalState(status, progress, gap, self._warning(progress), error))
+        if status != "interrupted":
+            await self._services.queue.delete(self._scope)
+
+    def _settled_status(self, progress: Progress) -> FinalStatus:
+        bearable = self._tolerance() * _messages_only(progress).announced
+        return "failed" if progress.failed > bearable else "completed"
+
+    def _tolerance(self) -> float:
+        settings = self.spec.config.error_handling
+        return settings.failure_tolerance if settings else 0.0
+
+    def _warning(self, progress: Progress) -> str | None:
+        if progress.announced or self._fault.done() or self._stop.done():
+            return None
+        if self.spec.source is not None:
+            return "there was nothing to replay"
+        if self.spec.skip_init:
+            return "started without its init message: there was nothing to do"
+        return "the pipeline has no init_message: there was nothing to do"
+
+    def _build(self) -> None:
+        for route_id, route in self.spec.config.routes.items():
+            context = RouteContext(
+                scope=self._scope,
+                route_id=route_id,
+                graph=self._graph,
+                config_hash=self.spec.config_hash,
+                is_replay=self.spec.is_replay,
+                services=self._services,
+            )
+            stages = [
+                Stage(adapter, self._registry, self._environ, context.slot)
+                for adapter in route.adapters
+            ]
+            self._stages.extend((route_id, stage) for stage in stages)
+            self._processors[route_id] = ReactiveRouteProcessor(
+                context, stages, route.inbound.prefetch, self._on_fault
+            )
+
+    async def _open_adapters(self) -> None:
+        shared: dict[str, Any] = {}
+        for route_id, stage in self._stages:
+            await stage.open(
+                AdapterEnvironment(
+                    execution_id=self.spec.execution_id,
+                    route=route_id,
+                    stage=stage.name,
+                    allow_private_networks=self._allow_private_networks,
+                    shared=shared,
+                )
+            )
+
+    async def _close_adapters(self) -> None:
+        for route_id, stage in reversed(self._stages):
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await stage.close()
+            except Exception as error:  # noqa: BLE001 - an adapter may raise anything; the others close too
+                log.warning(
+                    "adapter did not close", route=route_id, stage=stage.name, error=str(error)
+                )
+
+    async def _publish(self, publisher: Publisher) -> None:
+        try:
+            await publisher.run()
+        except Exception as error:  # noqa: BLE001 - whatever it is ends the execution, loudly
+            self._on_fault(error)
+
+    async def _rest(self, grace_seconds: float) -> None:
+        if self._publisher is not None:
+            self._publisher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._publisher
+        await asyncio.gather(
+            *(processor.stop(grace_seconds) for processor in self._processors.values())
+        )
+        await self._close_adapters()
+
+    async def _flush_lineage(self) -> int:
+        lineage = self._services.lineage
+        await lineage.flush(self.spec.execution_id, timeout=LINEAGE_PATIENCE)
+        return lineage.gaps().get(self.spec.execution_id, 0)
+
+    def _on_fault(self, error: BaseException) -> None:
+        log.error("execution fault", execution_id=self.spec.execution_id, error=repr(error))
+        if not self._fault.done():
+            self._fault.set_result(error)
+
+
+def _messages_only(progress: Progress) -> Progress:
+    """Return the counts without the publisher, which is an item but no message."""
+    unsettled = progress.outstanding
+    announced = max(progress.announced - 1, 0)
+    return Progress(announced, max(announced - unsettled, 0), progress.failed)
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, FactflowError):
+        return error.message
+    return f"{type(error).__name__} within the engine; the server's log has the details"

@@ -1,0 +1,184 @@
+"""A message between two stages, and a stage's outcome before it is committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from factflow_engine.envelope import Envelope
+from factflow_engine.fan_out import FannedOut
+from factflow_engine.payloads import EncodedPayload
+from factflow_engine.route_context import RouteContext
+from factflow_engine.stage import Stage
+from factflow_foundation import ids
+from factflow_foundation.records import Child, ErrorInfo, Outcome, OutcomeRecord
+
+
+@dataclass(slots=True)
+class Work:
+    """What a message carries at this moment: its input (the nearest artefact), and where it came from."""
+
+    envelope: Envelope
+    repeat: bool
+    input_key: str
+    input_hash: str
+    content_type: str
+    metadata: dict[str, Any]
+    attempt: int
+    parent_id: str | None
+    root_id: str | None
+    replayed_from: str | None
+    passed: list[str]
+    data: bytes | None = None
+    fresh: EncodedPayload | None = None
+    """The artefact this process has just committed: the next stage need not read it."""
+    inline: dict[str, bytes] = field(default_factory=dict)
+    """Small payloads of children just stored, by message id."""
+
+    @classmethod
+    def of(cls, envelope: Envelope, *, repeat: bool) -> Work:
+        """Return the work that an envelope asks for."""
+        return cls(
+            envelope=envelope,
+            repeat=repeat or envelope.repeat,
+            input_key=envelope.input_key,
+            input_hash=envelope.input_hash,
+            content_type=envelope.content_type,
+            metadata=dict(envelope.metadata),
+            attempt=envelope.attempt,
+            parent_id=envelope.parent_id,
+            root_id=envelope.root_id,
+            replayed_from=envelope.replayed_from,
+            passed=list(envelope.passed),
+        )
+
+    def follow(self, record: OutcomeRecord) -> None:
+        """Go on from a `stored` outcome: its artefact is the next stage's input."""
+        self.input_key = record.output_key or self.input_key
+        self.input_hash = record.output_hash or ""
+        self.content_type = record.content_type or self.content_type
+        self.metadata = dict(record.metadata)
+        self.data = self.fresh.data if self.fresh is not None else None
+        self.fresh = None
+        self.parent_id = record.lineage_id
+        self.root_id = record.root_id or record.lineage_id
+        self.replayed_from = None
+        self.attempt = 1
+        self.passed = []
+
+    def next_attempt(self, stage: str) -> Envelope:
+        """Return the envelope that enters at `stage` again, one attempt later."""
+        small = self.envelope.inline if self.input_key == self.envelope.input_key else None
+        return msgspec.structs.replace(
+            self.envelope,
+            entry_stage=stage,
+            input_key=self.input_key,
+            input_hash=self.input_hash,
+            content_type=self.content_type,
+            metadata=self.metadata,
+            attempt=self.attempt + 1,
+            repeat=self.repeat,
+            parent_id=self.parent_id,
+            root_id=self.root_id,
+            replayed_from=self.replayed_from,
+            passed=self.passed,
+            inline=small,
+        )
+
+    def lineage_id(self, context: RouteContext, stage: str) -> str:
+        """Return the id of this message's lineage row at a stage."""
+        return ids.lineage_id(
+            context.execution_id, context.route_id, stage, self.envelope.message_id
+        )
+
+
+@dataclass(slots=True)
+class OutcomeDraft:
+    """How a stage ended, as far as it is known. `retry_in` (seconds) is set when it did not end yet."""
+
+    stage: Stage
+    work: Work
+    started_at: float
+    outcome: Outcome = "failed"
+    artefact: EncodedPayload | None = None
+    fanned_out: FannedOut = field(default_factory=FannedOut)
+    error: ErrorInfo | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    batch_id: str | None = None
+    retry_in: float | None = None
+
+    def record(self, context: RouteContext) -> OutcomeRecord:
+        """Return the outcome as the record to be committed, naming the children it announces."""
+        work = self.work
+        record = OutcomeRecord(
+            execution_id=context.execution_id,
+            route=context.route_id,
+            stage=self.stage.name,
+            adapter=self.stage.adapter_type,
+            adapter_version=self.stage.adapter_version,
+            message_id=work.envelope.message_id,
+            origin_id=work.envelope.origin_id,
+            parent_id=work.parent_id,
+            root_id=work.root_id,
+            replayed_from=work.replayed_from,
+            outcome=self.outcome,
+            input_key=work.input_key,
+            input_hash=work.input_hash,
+            passed=list(work.passed),
+            error=self.error,
+            attempts=work.attempt,
+            generation=context.scope.generation,
+            started_at=self.started_at,
+            completed_at=context.clock.now(),
+            config_hash=context.config_hash,
+            batch_id=self.batch_id,
+            metadata=self.metadata or dict(work.metadata),
+        )
+        if self.artefact is not None:
+            record.output_hash = self.artefact.sha256
+            record.content_type = self.artefact.content_type
+            record.size = len(self.artefact.data)
+            record.output_key = context.store.object_name(record.key, self.artefact)
+        if self.outcome == "fanned_out":
+            record.children = self.fanned_out.children
+            record.children_keys = self.fanned_out.children_keys
+            record.children_count = self.fanned_out.count
+        else:
+            hop = self._hop(context, record)
+            if hop is not None:
+                record.children = [hop]
+                record.children_count = 1
+        return record
+
+    def _hop(self, context: RouteContext, record: OutcomeRecord) -> Child | None:
+        """Return the message that leaves for another route, if this outcome sends one."""
+        if self.outcome == "failed":
+            target = context.dead_letters
+        elif self.outcome == "filtered" or not context.is_last(self.stage.name):
+            return None
+        else:
+            target = context.outbound
+        if target is None or not target.route:
+            return None
+        name = ids.ChildNames().next(None)
+        origin = ids.child_origin(record.origin_id, record.route, record.stage, target.queue, name)
+        stored = self.outcome == "stored"
+        metadata: dict[str, Any] = {}
+        if self.error is not None:
+            metadata = {
+                "error": {"type": self.error.type, "message": self.error.message},
+                "failed_stage": f"{record.route}/{record.stage}",
+            }
+        return Child(
+            message_id=ids.message_id(record.execution_id, origin),
+            origin_id=origin,
+            route=target.route,
+            entry_stage=target.entry_stage,
+            input_key=(record.output_key if stored else record.input_key) or "",
+            input_hash=(record.output_hash if stored else record.input_hash) or "",
+            content_type=(record.content_type if stored else None) or self.work.content_type,
+            name=name,
+            metadata=metadata,
+        )

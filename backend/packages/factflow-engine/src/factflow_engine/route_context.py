@@ -1,0 +1,102 @@
+"""What every message of a route shares: where it belongs, and the services that serve it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from factflow_engine.config.graph import PipelineGraph
+from factflow_engine.fan_out import Target
+from factflow_engine.holding import Holder
+from factflow_engine.outcome_store import OutcomeStore
+from factflow_engine.retry_policy import RetryPolicy
+from factflow_engine.stall_watch import StallWatch
+from factflow_foundation.clock import Clock
+from factflow_foundation.records import OutcomeRecord
+from factflow_lineage.writer import LineageService
+from factflow_protocols.queue import QueueProtocol, QueueScope
+
+
+@dataclass(frozen=True, slots=True)
+class EngineServices:
+    """What all executions share."""
+
+    queue: QueueProtocol
+    store: OutcomeStore
+    lineage: LineageService
+    clock: Clock
+    watch: StallWatch
+
+
+class RouteContext:
+    """One route of one execution."""
+
+    def __init__(
+        self,
+        *,
+        scope: QueueScope,
+        route_id: str,
+        graph: PipelineGraph,
+        config_hash: str,
+        is_replay: bool,
+        services: EngineServices,
+    ) -> None:
+        self.scope = scope
+        self.execution_id = scope.execution_id
+        self.route_id = route_id
+        self.config_hash = config_hash
+        self.is_replay = is_replay
+        self.queue = services.queue
+        self.store = services.store
+        self.lineage = services.lineage
+        self.clock = services.clock
+        self.holder = Holder(f"{self.execution_id}/{route_id}")
+        errors = graph.config.error_handling_for(route_id)
+        self.retries = RetryPolicy.of(errors)
+        self.outbound = self._target_of(graph, graph.outbound(route_id))
+        self.dead_letters = self._target_of(graph, errors.dead_letter_queue, consumed_only=True)
+        self._graph = graph
+        self._watch = services.watch
+        self._slots = asyncio.Semaphore(graph.route(route_id).inbound.concurrency)
+
+    @asynccontextmanager
+    async def slot(self, stage: str) -> AsyncIterator[None]:
+        """Hold one of the route's `concurrency` slots while a stage's adapter runs."""
+        async with self._slots:
+            with self._watch.entered(f"{self.route_id}/{stage}"):
+                yield
+
+    def is_last(self, stage: str) -> bool:
+        """Tell whether a stage is its route's last."""
+        return self._graph.next_stage(self.route_id, stage) is None
+
+    def target_after(self, stage: str) -> Target:
+        """Return where children emitted by a stage go: on in this route, or out of it."""
+        following = self._graph.next_stage(self.route_id, stage)
+        if following is not None:
+            queue = self._graph.route(self.route_id).inbound.queue
+            return Target(queue, self.route_id, following)
+        return self.outbound or Target("", "", "")
+
+    def queue_of(self, route_id: str) -> str:
+        """Return the inbound queue of a route of this pipeline."""
+        return self._graph.route(route_id).inbound.queue
+
+    def announced_count(self, record: OutcomeRecord) -> int:
+        """Return how many messages a record announces; artefacts without a reader are none."""
+        if record.outcome == "fanned_out" and not self.target_after(record.stage).route:
+            return 0
+        return record.children_count
+
+    @staticmethod
+    def _target_of(
+        graph: PipelineGraph, queue: str | None, *, consumed_only: bool = False
+    ) -> Target | None:
+        if queue is None:
+            return None
+        consumer = graph.consumer(queue)
+        if consumer is None:
+            return None if consumed_only else Target(queue, "", "")
+        return Target(queue, consumer, graph.stages(consumer)[0].stage_name)

@@ -1,0 +1,138 @@
+"""One adapter in its place in a route, ready to be called."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from factflow_engine.batching import Answer, BatchGatherer, BatchResults
+from factflow_engine.conditions import Condition
+from factflow_engine.config.models import AdapterConfig, BatchConfig
+from factflow_engine.config.secrets import referenced_values
+from factflow_engine.registry import AdapterRegistry
+from factflow_foundation.records import ErrorInfo
+from factflow_protocols.errors import PermanentError, TransientError
+from factflow_protocols.pipeline import (
+    AdapterEnvironment,
+    AdapterResult,
+    PipelineContext,
+    StatefulAdapter,
+)
+
+Slot = Callable[[str], AbstractAsyncContextManager[None]]
+"""Waits for a free slot of the route, on behalf of the named stage."""
+
+TRACE_FRAMES = 12
+MAX_ERROR_TEXT = 20_000
+
+
+class Stage:
+    """Builds the adapter and calls it: async, in a thread, or with a batch of messages."""
+
+    def __init__(
+        self,
+        config: AdapterConfig,
+        registry: AdapterRegistry,
+        environ: Mapping[str, str],
+        slot: Slot,
+    ) -> None:
+        registered = registry.get(config.type)
+        self.name = config.stage_name
+        self.adapter_type = config.type
+        self.adapter_version = registered.version
+        self.condition = Condition(config.condition) if config.condition else None
+        self._adapter = registry.build(config.type, config.config, environ)
+        self._timeout = config.timeout_seconds
+        self._slot = slot
+        self._secrets = referenced_values(config.config, environ)
+        self.batch_size = 0
+        self._gatherer: BatchGatherer | None = None
+        if registered.handles_batches:
+            batch = config.batch or BatchConfig()
+            self.batch_size = batch.size
+            self._gatherer = BatchGatherer(batch, self._call_batch)
+        else:
+            self._is_async = inspect.iscoroutinefunction(self._adapter.process)
+
+    async def open(self, environment: AdapterEnvironment) -> None:
+        """Let a stateful adapter acquire what it needs."""
+        if isinstance(self._adapter, StatefulAdapter):
+            await self._adapter.open(environment)
+
+    async def close(self) -> None:
+        """End waiting batches and let the adapter release what it holds."""
+        if self._gatherer is not None:
+            await self._gatherer.close()
+        if isinstance(self._adapter, StatefulAdapter):
+            await self._adapter.close()
+
+    async def call(self, context: PipelineContext) -> Answer:
+        """Return what the adapter made of a message; raise what it raised.
+
+        A message that waits for its batch holds no slot.
+        """
+        if self._gatherer is not None:
+            return await self._gatherer.submit(context)
+        async with self._slot(self.name):
+            if self._is_async:
+                result = await self._limited(self._adapter.process(context))
+            else:
+                result = await self._limited(asyncio.to_thread(self._adapter.process, context))
+        return Answer(self._checked(result))
+
+    def describe(self, error: BaseException) -> ErrorInfo:
+        """Return an error as it may be stored and shown: bounded, and without the secrets of the
+        stage's settings."""
+        trace = "".join(traceback.format_exception(error, limit=-TRACE_FRAMES))
+        message = str(error) or type(error).__name__
+        return ErrorInfo(
+            type=type(error).__name__,
+            message=self._redact(message)[:MAX_ERROR_TEXT],
+            traceback=self._redact(trace)[-MAX_ERROR_TEXT:],
+        )
+
+    def _redact(self, text: str) -> str:
+        for reference, value in self._secrets.items():
+            if value:
+                text = text.replace(value, reference)
+        return text
+
+    async def _call_batch(self, contexts: list[PipelineContext]) -> BatchResults:
+        async with self._slot(self.name):
+            if inspect.iscoroutinefunction(self._adapter.process_batch):
+                results = await self._limited(self._adapter.process_batch(contexts))
+            else:
+                results = await self._limited(
+                    asyncio.to_thread(self._adapter.process_batch, contexts)
+                )
+        return [
+            result if isinstance(result, Exception) else self._checked(result) for result in results
+        ]
+
+    async def _limited(self, call: Any) -> Any:
+        if self._timeout is None:
+            return await call
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                return await call
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise TransientError(
+                f"stage {self.name!r} did not answer within {self._timeout:g} s",
+                hint="raise `timeout_seconds` of the stage",
+            ) from error
+
+    def _checked(self, result: Any) -> AdapterResult | None:
+        if result is None or isinstance(result, AdapterResult):
+            return result
+        raise PermanentError(
+            f"adapter {self.adapter_type!r} returned {type(result).__name__}; "
+            "an adapter returns an AdapterResult or None",
+            hint="return AdapterResult(payload), AdapterResult(emitted=[...]) or None",
+        )

@@ -1,0 +1,111 @@
+"""Names the adapter that held the event loop, while it holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from factflow_foundation import logs
+
+BEAT_SECONDS = 0.25
+STALL_SECONDS = 1.0
+
+log = logs.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The stage that held the loop for at least `seconds`, and the line it was in."""
+
+    stage: str
+    seconds: float
+    line: str
+
+
+class StallWatch:
+    """A thread that looks at the loop's heartbeat; it runs only while something is entered."""
+
+    def __init__(self, stall_seconds: float = STALL_SECONDS) -> None:
+        self._stall_seconds = stall_seconds
+        self._running: dict[asyncio.Task[object], str] = {}
+        self._users = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._beat = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self.last: Stall | None = None
+        """The most recent stall, for health."""
+
+    def acquire(self) -> None:
+        """Start watching the running loop, on behalf of one execution."""
+        self._users += 1
+        if self._users > 1:
+            return
+        loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._keep_beating(loop)
+        self._thread = threading.Thread(
+            target=self._watch,
+            args=(loop, threading.get_ident(), self._stop),
+            name="factflow-stall-watch",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def release(self) -> None:
+        """Stop watching when the last execution has gone."""
+        self._users -= 1
+        if self._users == 0:
+            self._stop.set()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    @contextmanager
+    def entered(self, stage: str) -> Iterator[None]:
+        """Note that the current task runs this stage's adapter."""
+        task = asyncio.current_task()
+        if task is None:
+            yield
+            return
+        self._running[task] = stage
+        try:
+            yield
+        finally:
+            self._running.pop(task, None)
+
+    def _keep_beating(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._beat = time.monotonic()
+        self._timer = loop.call_later(BEAT_SECONDS, self._keep_beating, loop)
+
+    def _watch(
+        self, loop: asyncio.AbstractEventLoop, thread_id: int, stop: threading.Event
+    ) -> None:
+        reported = 0.0
+        while not stop.wait(BEAT_SECONDS):
+            beat = self._beat
+            silent = time.monotonic() - beat
+            if silent < self._stall_seconds or beat == reported:
+                continue
+            reported = beat
+            self._report(loop, thread_id, silent)
+
+    def _report(self, loop: asyncio.AbstractEventLoop, thread_id: int, silent: float) -> None:
+        task = asyncio.current_task(loop)
+        stage = self._running.get(task, "(no adapter)") if task is not None else "(no adapter)"
+        frame = sys._current_frames().get(thread_id)
+        stack = traceback.extract_stack(frame) if frame is not None else []
+        line = f"{stack[-1].filename}:{stack[-1].lineno}" if stack else "?"
+        self.last = Stall(stage, silent, line)
+        log.warning(
+            "event loop stalled",
+            stage=stage,
+            seconds=round(silent, 2),
+            line=line,
+            hint="make `process` a plain def: it then runs in a thread",
+        )

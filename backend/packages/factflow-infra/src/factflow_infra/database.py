@@ -1,0 +1,71 @@
+"""SQLite engines: one connection that writes a file, any number that only read it.
+
+SQLite before 3.51.3 can damage a WAL that several connections write or checkpoint, so a writing engine
+has exactly one connection and a reading engine opens the file in SQLite's read-only mode, which does
+neither. One process makes one writing engine per file; the lock on the data folder keeps others away.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import aiosqlite
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+
+BUSY_MILLISECONDS = 5_000
+READERS = 4
+
+
+def sqlite_engine(
+    path: Path,
+    *,
+    read_only: bool = False,
+    pool_size: int | None = None,
+    durability: Literal["os", "fsync"] = "os",
+) -> AsyncEngine:
+    """Return an engine for the file; nothing is opened before its first use.
+
+    Writing: one connection, which others wait for; the file is made when absent, in WAL mode; what is
+    committed survives the process (`"os"`) or the machine (`"fsync"`). Each transaction takes the
+    write lock at its start and covers schema changes too. Reading: `pool_size` connections (4), each
+    transaction sees one state of the file, and an absent file is an error.
+    `await engine.dispose()` ends the connections' threads; without it the process does not end cleanly.
+    Raises ValueError for a writing engine with more than one connection.
+    """
+    if not read_only and pool_size not in {None, 1}:
+        raise ValueError("an engine that writes SQLite has exactly one connection (pool_size=1)")
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+
+    async def connect() -> aiosqlite.Connection:
+        return await aiosqlite.connect(uri, uri=True, isolation_level=None)
+
+    engine = create_async_engine(
+        "sqlite+aiosqlite://",
+        async_creator=connect,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=(pool_size or READERS) if read_only else 1,
+        max_overflow=0,
+    )
+    pragmas = [f"busy_timeout = {BUSY_MILLISECONDS}", "foreign_keys = ON"]
+    if not read_only:
+        synchronous = "FULL" if durability == "fsync" else "NORMAL"
+        pragmas += ["journal_mode = WAL", f"synchronous = {synchronous}"]
+        pragmas += ["journal_size_limit = 67108864"]
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # The driver's own transactions leave out reads and schema changes; ours hold everything.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine

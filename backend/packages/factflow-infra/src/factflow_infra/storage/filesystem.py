@@ -1,0 +1,174 @@
+"""Object storage in a folder of the local file system."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from factflow_foundation.keys import check_key
+from factflow_infra.storage.disk_reader import DiskReader
+from factflow_infra.storage.disk_writer import DeleteRequest, DiskWriter, WriteRequest
+from factflow_infra.storage.folders import Folders
+from factflow_infra.storage.layout import RECORD_SUFFIX, check_write, is_object_name, record_key
+from factflow_infra.storage.staged_file import StagedFile, choose_staging
+from factflow_infra.storage.writer_thread import WriterThread
+from factflow_protocols.errors import (
+    ObjectDamagedError,
+    ObjectNotFoundError,
+    StorageError,
+    StorageUnavailableError,
+)
+from factflow_protocols.storage import ObjectInfo
+
+Durability = Literal["os", "fsync"]
+
+_FIRST_CHUNK = 50
+_CHUNK = 500
+
+
+class FilesystemStorageProvider:
+    """`StorageProtocol` over files below `root`, which is created when it is missing.
+
+    `durability` "os": what was written survives the death of this process, and a loss of power once
+    the system has written it out (seconds). "fsync": it survives both on return. `layout.py` tells
+    which file holds what; symbolic links below the root are no objects and no folders. Several
+    processes may use one root; one instance serves one event loop. `staging` is for tests.
+
+    Raises `StorageUnavailableError` when the folder cannot be made or written, or lacks hard links.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        durability: Durability = "os",
+        staging: type[StagedFile] | None = None,
+    ) -> None:
+        self.root = Path(root).absolute()
+        durable = durability == "fsync"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            staging = staging or choose_staging(str(self.root))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StorageUnavailableError(
+                f"cannot use {self.root} as a storage folder: {reason}",
+                hint="name a folder this user may write, on a file system with hard links",
+            ) from error
+        folders = Folders(str(self.root), durable=durable)
+        self._reader = DiskReader(self.root, folders)
+        writer = DiskWriter(self.root, folders, staging, durable=durable)
+        self._writer: WriterThread[WriteRequest | DeleteRequest, str | None] = WriterThread(
+            writer.perform, name="factflow-storage-writer"
+        )
+
+    async def write(
+        self,
+        key: str,
+        data: bytes | None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        extension: str = "",
+    ) -> str | None:
+        """Store an object, its record, or both, as the protocol says.
+
+        A cancelled call has either stored everything or nothing; a begun write is finished. Raises
+        `StorageError` when the metadata is no JSON.
+        """
+        check_write(key, extension)
+        if data is None and metadata is None:
+            raise ValueError("a write needs data, metadata, or both")
+        record = None
+        if metadata is not None:
+            fields = dict(metadata)
+            if data is not None:
+                fields["output_key"] = key + extension
+            record = _encode_record(key, fields)
+        return await self._writer.submit(WriteRequest(key, extension, data, record))
+
+    async def read(self, key: str) -> bytes:
+        """Return an object's bytes, by its full name. Raises `ObjectNotFoundError`."""
+        if not is_object_name(check_key(key)):
+            raise ObjectNotFoundError(key)
+        return await self._read_file(key)
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether an object of this full name is stored."""
+        return is_object_name(check_key(key)) and self._reader.find(key) is not None
+
+    async def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
+        """Yield objects below `prefix` in the order of their keys; '' is the whole store.
+
+        With `records`, the keys that have one, with the size and time of the record. The folders are
+        read in a thread, some hundred entries at a time.
+        """
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        entries = self._reader.walk(folder, records=records)
+        chunk = await asyncio.to_thread(_take, entries, _FIRST_CHUNK)
+        while chunk:
+            for entry in chunk:
+                yield entry
+            chunk = await asyncio.to_thread(_take, entries, _CHUNK)
+
+    async def metadata(self, key: str) -> dict[str, Any]:
+        """Return the record of a key or object name.
+
+        Raises `ObjectNotFoundError` without one and `ObjectDamagedError` when it cannot be read.
+        """
+        if not is_object_name(check_key(key)):
+            raise ObjectNotFoundError(key)
+        owner = record_key(key)
+        try:
+            fields = msgspec.json.decode(await self._read_file(owner + RECORD_SUFFIX))
+        except ObjectNotFoundError as error:
+            raise ObjectNotFoundError(key) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ObjectDamagedError(f"the record of {owner!r} is damaged: {error}") from error
+        if not isinstance(fields, dict):
+            raise ObjectDamagedError(f"the record of {owner!r} is damaged: it is no JSON object")
+        return fields
+
+    async def info(self, key: str) -> ObjectInfo:
+        """Return size and time of an object, by its full name. Raises `ObjectNotFoundError`."""
+        found = self._reader.find(key) if is_object_name(check_key(key)) else None
+        if found is None:
+            raise ObjectNotFoundError(key)
+        return ObjectInfo(key, found.st_size, found.st_mtime)
+
+    async def delete(self, key: str) -> None:
+        """Remove an object by its full name, or a record by its key; absent ones are no error.
+
+        Where both have the same name (an object without extension) both go, the record first. Folders
+        left empty are removed.
+        """
+        if is_object_name(check_key(key)):
+            await self._writer.submit(DeleteRequest(key))
+
+    async def close(self) -> None:
+        """Finish the writes under way and end the writer; repeated calls do nothing more."""
+        await self._writer.close()
+
+    async def _read_file(self, name: str) -> bytes:
+        data = self._reader.read(name, may_wait=False)
+        if data is None:
+            data = await asyncio.to_thread(self._reader.read, name, may_wait=True)
+        return data or b""
+
+
+def _take(entries: Iterator[ObjectInfo], count: int) -> list[ObjectInfo]:
+    return list(itertools.islice(entries, count))
+
+
+def _encode_record(key: str, fields: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(fields)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise StorageError(
+            f"the metadata of {key!r} cannot be stored as JSON: {error}",
+            hint="give numbers, text, lists and objects with text keys only",
+        ) from error

@@ -1,0 +1,78 @@
+"""What was recorded and is not written yet: bounded, one place per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from factflow_lineage.models import PipelineLineageEntry, rank, replaces
+
+
+class LineageBuffer:
+    """Entries in the order their rows were first recorded, at most `limit`.
+
+    A later entry of a row takes the place of the earlier one, so that a stage that ends before the next
+    write costs one row. Positions count up from 1 and are never used again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._slots: dict[str, tuple[int, PipelineLineageEntry]] = {}
+        self._next_position = 1
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def put(self, entry: PipelineLineageEntry) -> bool:
+        """Take an entry in; False when there is no room for another row."""
+        slot = self._slots.get(entry.id)
+        if slot is not None:
+            position, old = slot
+            if True:
+                self._slots[entry.id] = position, entry
+            return True
+        if len(self._slots) >= self.limit:
+            return False
+        self._slots[entry.id] = self._next_position, entry
+        self._next_position += 1
+        return True
+
+    def head(self, count: int) -> list[PipelineLineageEntry]:
+        """Return the first entries, leaving them in place until `remove` says they are done with."""
+        return [entry for _, entry in islice(self._slots.values(), count)]
+
+    def still_held(self, entries: Iterable[PipelineLineageEntry]) -> list[PipelineLineageEntry]:
+        """Return those entries that are neither removed nor replaced."""
+        missing = (0, None)
+        return [entry for entry in entries if self._slots.get(entry.id, missing)[1] is entry]
+
+    def remove(self, entries: Iterable[PipelineLineageEntry]) -> None:
+        """Forget entries; a row recorded anew meanwhile keeps its place."""
+        for entry in entries:
+            slot = self._slots.get(entry.id)
+            if slot is not None and slot[1] is entry:
+                del self._slots[entry.id]
+
+    def of_execution(self, execution_id: str) -> list[PipelineLineageEntry]:
+        """Return the entries of an execution."""
+        return [entry for _, entry in self._slots.values() if entry.execution_id == execution_id]
+
+    def first_position(self) -> int | None:
+        """Return the position of the oldest entry; everything before it is done with."""
+        return next((position for position, _ in self._slots.values()), None)
+
+    def last_position(self, execution_id: str | None = None) -> int | None:
+        """Return the position of the newest entry (of an execution)."""
+        slots = reversed(self._slots.values())
+        return next(
+            (
+                position
+                for position, entry in slots
+                if execution_id is None or entry.execution_id == execution_id
+            ),
+            None,
+        )
+
+
+def _rank(entry: PipelineLineageEntry) -> tuple[int, int, int, float] | None:
+    return rank(entry.status, entry.generation, entry.attempts, entry.started_at)

@@ -1,0 +1,55 @@
+"""What lineage queries may raise; recording raises nothing.
+
+FactflowError
+├── LineageNotFoundError       no such row or message
+├── LineageFilterError         a filter that cannot mean anything
+└── LineageUnavailableError    the lineage database does not answer
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+from factflow_protocols.errors import FactflowError
+
+
+class LineageNotFoundError(FactflowError):
+    """No row has this id and no row belongs to a message of this id."""
+
+    code = "lineage_not_found"
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(
+            f"no lineage row or message {wanted!r}",
+            hint="factflow lineage list --execution ID shows the rows of an execution",
+        )
+
+
+class LineageFilterError(FactflowError):
+    """A filter value is out of range or not one of its choices."""
+
+    code = "invalid_request"
+
+
+class LineageUnavailableError(FactflowError):
+    """The lineage database is locked, full, gone or broken. Work goes on without it."""
+
+    code = "lineage_unavailable"
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            f"the lineage database does not answer: {describe(error)}",
+            hint="messages are processed all the same; see factflow system health",
+        )
+
+
+def describe(error: BaseException) -> str:
+    """Return one short line on an error, without the SQL statement and its values."""
+    told: BaseException = error
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        told = error.orig
+    lines = str(told).strip().splitlines() if told is not error or told.args else []
+    if isinstance(error, DBAPIError) and error.orig is None:
+        lines = []
+    text = lines[0] if lines else "no details"
+    return f"{type(told).__name__}: {text}"[:200]

@@ -1,0 +1,149 @@
+"""Tiny adapters, one behaviour each, for pipelines under test. Load with `--adapters`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from factflow_protocols.pipeline import (
+    AdapterConfigModel,
+    AdapterResult,
+    Emitted,
+    PipelineContext,
+    register_adapter_type,
+)
+
+
+class EchoConfig(AdapterConfigModel):
+    suffix: str = ""
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+
+@register_adapter_type("echo", config=EchoConfig)
+class EchoAdapter:
+    """Passes the payload on, with fields added or a suffix appended."""
+
+    def __init__(self, config: EchoConfig) -> None:
+        self._config = config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        payload = context.payload
+        if isinstance(payload, str):
+            return AdapterResult(payload + self._config.suffix)
+        return AdapterResult({**payload, **self._config.fields})
+
+
+class FanConfig(AdapterConfigModel):
+    count: int = 3
+    keyed: bool = True
+    lazily: bool = False
+
+
+@register_adapter_type("fan", config=FanConfig)
+class FanAdapter:
+    """Emits `count` children numbered from 0."""
+
+    ends_messages: ClassVar[bool] = True
+
+    def __init__(self, config: FanConfig) -> None:
+        self._config = config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        if self._config.lazily:
+            return AdapterResult(emitted=self._stream(context))
+        return AdapterResult(emitted=[self._child(n) for n in range(self._config.count)])
+
+    def _child(self, number: int) -> Emitted:
+        key = f"item-{number}" if self._config.keyed else None
+        return Emitted({"n": number}, key=key, metadata={"url": f"https://example.com/{number}"})
+
+    async def _stream(self, _context: PipelineContext) -> AsyncIterator[Emitted]:
+        for number in range(self._config.count):
+            yield self._child(number)
+
+
+class FailConfig(AdapterConfigModel):
+    numbers: list[int] = Field(default_factory=list)
+    """Which children fail; all when empty."""
+    until_attempt: int = 1_000_000
+    """The first attempt that succeeds."""
+    message: str = "made to fail"
+
+
+@register_adapter_type("fail", config=FailConfig)
+class FailAdapter:
+    """Raises for chosen messages, up to a chosen attempt; passes the others on."""
+
+    def __init__(self, config: FailConfig) -> None:
+        self._config = config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        chosen = not self._config.numbers or context.payload.get("n") in self._config.numbers
+        if chosen and context.attempt < self._config.until_attempt:
+            raise ValueError(self._config.message)
+        return AdapterResult({**context.payload, "attempt": context.attempt})
+
+
+class KeepConfig(AdapterConfigModel):
+    below: int = 1
+
+
+@register_adapter_type("keep", config=KeepConfig)
+class KeepAdapter:
+    """Filters: keeps messages whose number is below a bound."""
+
+    ends_messages: ClassVar[bool] = True
+
+    def __init__(self, config: KeepConfig) -> None:
+        self._config = config
+
+    async def process(self, context: PipelineContext) -> AdapterResult | None:
+        kept = context.payload["n"] < self._config.below
+        return AdapterResult(context.payload) if kept else None
+
+
+class BatchDoubleConfig(AdapterConfigModel):
+    poison: list[int] = Field(default_factory=list)
+    """A batch with one of these numbers fails as a whole."""
+
+
+@register_adapter_type("batch_double", config=BatchDoubleConfig)
+class BatchDoubleAdapter:
+    """Doubles numbers, a batch at a time."""
+
+    def __init__(self, config: BatchDoubleConfig) -> None:
+        self._config = config
+
+    async def process_batch(self, contexts: Sequence[PipelineContext]) -> list[AdapterResult]:
+        if any(context.payload["n"] in self._config.poison for context in contexts):
+            raise RuntimeError("poison in the batch")
+        return [
+            AdapterResult({"n": context.payload["n"] * 2, "together": len(contexts)})
+            for context in contexts
+        ]
+
+
+@register_adapter_type("hang")
+class HangAdapter:
+    """Never returns, until it is cancelled."""
+
+    def __init__(self, config: AdapterConfigModel) -> None:
+        del config
+
+    async def process(self, _context: PipelineContext) -> AdapterResult:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+@register_adapter_type("threaded")
+class ThreadedAdapter:
+    """A plain `def process`, which the engine runs in a thread."""
+
+    def __init__(self, config: AdapterConfigModel) -> None:
+        del config
+
+    def process(self, context: PipelineContext) -> AdapterResult:
+        return AdapterResult({**context.payload, "threaded": True})
