@@ -137,7 +137,7 @@ PAIRS = {
 
 @given(st.data(), VALUES, st.text("ab01.", min_size=1, max_size=4), st.sampled_from(sorted(PAIRS)))
 def test_no_message_makes_a_condition_raise(
-    data: st.DataObject, payload: Any, field: str, operator: str
+    data: st.DataObject, payload: Any, field: str, operator: Any
 ) -> None:
     value = data.draw(PAIRS[operator])
     condition = Condition(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -96,7 +94,7 @@ def test_tags_build_nothing(tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", ["!!int x", "9" * 30, "9" * 5000, "1:" * 60 + "1", "-.inf", ".nan", "1.0e+999"]
+    "number", ["!!int x", "9" * 30, "9" * 5000, "1:" * 400_000 + "1", "-.inf", ".nan", "1.0e+999"]
 )
 def test_numbers_that_json_cannot_keep_are_refused(number: str) -> None:
     assert codes(f"a: {number}\n") == ["E008"]
@@ -180,23 +178,3 @@ def test_what_yaml_writes_is_read_back(value: object, flow: bool) -> None:
     document = read_yaml(text)
     assert document.issues == ()
     assert document.data == value
-
-
-def test_reading_does_not_lean_on_the_recursion_limit() -> None:
-    """Deep text is refused by count, also when the stack is nearly used up."""
-    limit = sys.getrecursionlimit()
-    depth = len(_stack())
-    sys.setrecursionlimit(depth + 60)
-    try:
-        found = codes("{a: " * 100_000)
-    finally:
-        sys.setrecursionlimit(limit)
-    assert found == ["E004"]
-
-
-def _stack() -> list[object]:
-    frame, frames = sys._getframe(), []
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
-    return list(frames)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from factflow_testing.engine import EngineUnderTest, engine_in
 
-from factflow_engine.execution_spec import TooManyConcurrentExecutionsError
+from factflow_engine.execution_spec import PlannedMessage, TooManyConcurrentExecutionsError
+from factflow_testing.engine import EngineUnderTest, engine_in
 
 TWO_ROUTES = """
 version: "1.0"
@@ -112,7 +112,8 @@ async def test_failures_within_the_tolerance_do_not_fail_the_execution(
 
 async def test_filtered_messages_are_settled_not_failed(engine: EngineUnderTest) -> None:
     text = one_route(
-        "      - {type: fan, config: {count: 4}}\n      - {type: keep, config: {below: 1}}\n      - {type: echo}"
+        "      - {type: fan, config: {count: 4}}\n      - {type: keep, config: {below: 1}}\n"
+        "      - {type: echo}"
     )
     execution, final = await engine.run(text)
     assert final.status == "completed"
@@ -192,9 +193,7 @@ async def test_a_batch_is_gathered_and_the_culprit_stands_alone(engine: EngineUn
     assert len(set(batches)) < len(batches)
 
 
-async def test_a_plain_def_runs_and_a_sys_exit_stays_one_messages_failure(
-    engine: EngineUnderTest,
-) -> None:
+async def test_a_plain_def_runs_in_a_thread(engine: EngineUnderTest) -> None:
     execution, final = await engine.run(one_route("      - {type: fan}\n      - {type: threaded}"))
     assert final.status == "completed"
     assert all(o["threaded"] for o in await engine.outputs(execution, "r", "threaded"))
@@ -265,6 +264,6 @@ async def test_what_a_stopped_engine_left_is_finished_by_the_next(tmp_path: Path
 
 
 class _Nothing:
-    async def items(self, start: int) -> AsyncIterator[None]:  # type: ignore[override]
-        for _ in range(0):
-            yield
+    async def items(self, _start: int) -> AsyncIterator[PlannedMessage]:
+        for item in list[PlannedMessage]():
+            yield item

@@ -1,7 +1,6 @@
 """SQLite engines: one writer, readers that cannot write, and an end without leftovers."""
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -41,8 +40,8 @@ async def pragma(engine: AsyncEngine, name: str) -> object:
         return (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
 
 
-async def test_file_has_exactly_the_name_it_was_given(writer: AsyncEngine, tmp_path: Path) -> None:
-    assert "a #1 %20?.db" in os.listdir(tmp_path)
+def test_file_has_exactly_the_name_it_was_given(writer: AsyncEngine, tmp_path: Path) -> None:
+    assert "a #1 %20?.db" in {path.name for path in tmp_path.iterdir()}
 
 
 async def test_writer_is_set_up_for_many_readers_and_checked_references(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,9 @@ async def test_filtered_rows_are_counted_among_the_completed(
     assert (stage.count, stage.completed, stage.filtered) == (2, 2, 1)
 
 
-async def test_a_database_that_does_not_answer_is_said_so(tmp_path: Path) -> None:
+async def test_a_database_that_does_not_answer_is_said_so(
+    tmp_path: Path, eventually: Callable[[Callable[[], Any]], Awaitable[None]]
+) -> None:
     """With a code, and without the statement or its values."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/nowhere/lineage.db")
     with pytest.raises(LineageUnavailableError) as away:
@@ -277,3 +280,7 @@ async def test_a_database_that_does_not_answer_is_said_so(tmp_path: Path) -> Non
     assert "private-id" not in away.value.message
     assert "SELECT" not in away.value.message
     await engine.dispose()
+    # A connection that failed to open ends its thread by itself, which must not outlive the loop.
+    await eventually(
+        lambda: not any("_connection_worker" in thread.name for thread in threading.enumerate())
+    )

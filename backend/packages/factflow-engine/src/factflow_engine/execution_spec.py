@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
+
+import msgspec
 
 from factflow_engine.config.models import PipelineGlobalConfig
 from factflow_protocols.errors import FactflowError
@@ -13,8 +15,7 @@ from factflow_protocols.queue import Progress
 FinalStatus = Literal["completed", "failed", "cancelled", "interrupted"]
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedMessage:
+class PlannedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message that a publisher puts into an execution, before it has an id there.
 
     `origin_id` is the one it had in the source, so that both runs can be compared. `replayed_from` is
@@ -27,8 +28,10 @@ class PlannedMessage:
     input_key: str
     input_hash: str
     content_type: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = {}
     replayed_from: str | None = None
+    name: str = ""
+    """What it was called among its siblings, for the message that follows it on another way."""
 
 
 class MessageSource(Protocol):

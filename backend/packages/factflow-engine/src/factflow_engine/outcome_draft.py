@@ -126,6 +126,7 @@ class OutcomeDraft:
             outcome=self.outcome,
             input_key=work.input_key,
             input_hash=work.input_hash,
+            input_content_type=work.content_type,
             passed=list(work.passed),
             error=self.error,
             attempts=work.attempt,

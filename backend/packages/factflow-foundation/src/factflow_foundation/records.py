@@ -59,6 +59,7 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     outcome: Outcome
     input_key: str | None = None
     input_hash: str | None = None
+    input_content_type: str | None = None
     output_key: str | None = None
     output_hash: str | None = None
     content_type: str | None = None

@@ -28,7 +28,7 @@ class LineageBuffer:
         slot = self._slots.get(entry.id)
         if slot is not None:
             position, old = slot
-            if True:
+            if replaces(_rank(entry), _rank(old)):
                 self._slots[entry.id] = position, entry
             return True
         if len(self._slots) >= self.limit:

@@ -8,7 +8,7 @@ FactflowError
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import StatementError
 
 from factflow_protocols.errors import FactflowError
 
@@ -46,10 +46,7 @@ class LineageUnavailableError(FactflowError):
 def describe(error: BaseException) -> str:
     """Return one short line on an error, without the SQL statement and its values."""
     told: BaseException = error
-    if isinstance(error, DBAPIError) and error.orig is not None:
+    if isinstance(error, StatementError) and error.orig is not None:
         told = error.orig
-    lines = str(told).strip().splitlines() if told is not error or told.args else []
-    if isinstance(error, DBAPIError) and error.orig is None:
-        lines = []
-    text = lines[0] if lines else "no details"
-    return f"{type(told).__name__}: {text}"[:200]
+    lines = str(told).strip().splitlines()
+    return f"{type(told).__name__}: {lines[0] if lines else 'no details'}"[:200]

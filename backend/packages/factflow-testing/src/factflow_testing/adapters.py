@@ -147,3 +147,14 @@ class ThreadedAdapter:
 
     def process(self, context: PipelineContext) -> AdapterResult:
         return AdapterResult({**context.payload, "threaded": True})
+
+
+@register_adapter_type("increment")
+class IncrementAdapter:
+    """Counts the payload's number up by one."""
+
+    def __init__(self, config: AdapterConfigModel) -> None:
+        del config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        return AdapterResult({"n": context.payload["n"] + 1})

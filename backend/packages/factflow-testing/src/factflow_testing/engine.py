@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from factflow_lineage.tables import create_schema
 from factflow_lineage.writer import LineageService
 
 ADAPTERS = "factflow_testing.adapters"
+OnFinished = Callable[[str, FinalState], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -118,10 +119,14 @@ class EngineUnderTest:
 
 @asynccontextmanager
 async def engine_in(
-    folder: Path, *, limit: int = 12, clock: Clock | None = None, modules: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    limit: int = 12,
+    clock: Clock | None = None,
+    modules: tuple[str, ...] = (),
+    on_finished: OnFinished | None = None,
 ) -> AsyncIterator[EngineUnderTest]:
     """Open an engine on a folder; a second one on the same folder finds what the first left."""
-    folder.mkdir(parents=True, exist_ok=True)
     writing = sqlite_engine(folder / "lineage.db")
     await create_schema(writing)
     reading = sqlite_engine(folder / "lineage.db", read_only=True)
@@ -140,7 +145,7 @@ async def engine_in(
         storage=storage,
         lineage=lineage,
         registry=registry,
-        on_finished=finished,
+        on_finished=on_finished or finished,
         max_concurrent_executions=limit,
         clock=clock,
     )

@@ -26,7 +26,7 @@ from factflow_engine.config.issues import (
 )
 from factflow_engine.config.outline import RouteOutline, StageOutline, outline_routes
 from factflow_engine.config.secrets import missing_variables
-from factflow_engine.config.yaml_source import YamlDocument
+from factflow_engine.config.yaml_document import YamlDocument
 from factflow_engine.registry import AdapterRegistry, RegisteredAdapter, UnknownAdapterError
 
 

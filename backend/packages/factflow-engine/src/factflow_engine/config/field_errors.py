@@ -16,7 +16,7 @@ from factflow_engine.config.secrets import (
     referenced_values,
     resolve_environment,
 )
-from factflow_engine.config.yaml_source import YamlDocument
+from factflow_engine.config.yaml_document import YamlDocument
 
 MAX_ISSUES = 1000
 """Of one validation: a text can hold more mistakes than anyone would read."""

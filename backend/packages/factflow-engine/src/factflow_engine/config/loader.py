@@ -14,7 +14,8 @@ from factflow_engine.config.checks import check_pipeline
 from factflow_engine.config.field_errors import MAX_ISSUES, pipeline_issues
 from factflow_engine.config.issues import ConfigIssue, ConfigurationError, ValidationReport
 from factflow_engine.config.models import PipelineGlobalConfig
-from factflow_engine.config.yaml_source import YamlDocument, read_yaml
+from factflow_engine.config.yaml_document import YamlDocument
+from factflow_engine.config.yaml_source import read_yaml
 from factflow_engine.registry import AdapterRegistry
 
 

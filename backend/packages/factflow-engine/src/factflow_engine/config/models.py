@@ -168,7 +168,7 @@ class InboundConfig(BlockModel):
     queue: QueueName
     subscription: Name | None = None
     concurrency: Annotated[int, Field(ge=1, le=1_000)] = 4
-    prefetch: Annotated[int, Field(default_factory=_twice_concurrency, ge=1, le=10_000)]
+    prefetch: Annotated[int, Field(ge=1, le=10_000)] = Field(default_factory=_twice_concurrency)
 
 
 class OutboundConfig(BlockModel):

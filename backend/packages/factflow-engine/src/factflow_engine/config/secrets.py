@@ -93,8 +93,8 @@ def _replacement(match: re.Match[str], environ: Mapping[str, str], path: PathPar
 
 
 def _value(name: str, environ: Mapping[str, str]) -> str | None:
-    """Return a variable's value; one that is set to nothing counts as not set."""
-    return environ.get(name) or None
+    """Return a variable's value; callers treat one that is set to nothing as not set."""
+    return environ.get(name)
 
 
 def _texts(value: Any, path: PathParts) -> Iterator[tuple[PathParts, str]]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -27,13 +26,13 @@ from yaml.events import (
 )
 from yaml.resolver import Resolver
 
-from factflow_engine.config.issues import ConfigIssue, PathParts, shorten
+from factflow_engine.config.issues import ConfigIssue, shorten
+from factflow_engine.config.yaml_document import VALUE_WEIGHT, Node, YamlDocument, plain
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_EXPANDED = 2 << 20
-"""Characters after aliases are expanded; every value counts `_VALUE_WEIGHT` on top of its text."""
-_VALUE_WEIGHT = 16
+"""Characters after aliases are expanded; every value counts `VALUE_WEIGHT` on top of its text."""
 _MAX_NUMBER_LENGTH = 100
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -41,57 +40,6 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null")}
 _QUOTED = {"'", '"', "|", ">"}
-
-
-@dataclass(slots=True)
-class Node:
-    """A value with its place. `content` is a scalar, a list of nodes, or a dict of (key line, node)."""
-
-    line: int
-    content: Any
-    raw: str | None = None
-    """A plain scalar as it is written."""
-    weight: int = _VALUE_WEIGHT
-    height: int = 0
-    merges: bool = False
-    """A plain `<<` in the place of a key."""
-
-
-@dataclass(frozen=True, slots=True)
-class YamlDocument:
-    """What a text says. With a fatal issue `data` is None; otherwise what could be read."""
-
-    data: Any
-    issues: tuple[ConfigIssue, ...] = ()
-    root: Node | None = None
-
-    def line(self, path: PathParts) -> int | None:
-        """Return the line of the deepest part of the path that exists; None without a document."""
-        line = None
-        for line, _ in self._walk(path):  # noqa: B007 - the last one counts
-            pass
-        return line
-
-    def written(self, path: PathParts) -> str | None:
-        """Return a plain (unquoted) scalar as it is written; None for anything else."""
-        steps = list(self._walk(path))
-        return steps[-1][1].raw if len(steps) == len(path) + 1 else None
-
-    def _walk(self, path: PathParts) -> Iterator[tuple[int, Node]]:
-        node = self.root
-        if node is None:
-            return
-        yield node.line, node
-        for part in path:
-            content = node.content
-            if isinstance(content, dict) and part in content:
-                line, node = content[part]
-            elif isinstance(content, list) and isinstance(part, int) and part < len(content):
-                node = content[part]
-                line = node.line
-            else:
-                return
-            yield line, node
 
 
 def read_yaml(text: str) -> YamlDocument:
@@ -102,7 +50,7 @@ def read_yaml(text: str) -> YamlDocument:
         root = reader.read()
     except _FatalError as fatal:
         return YamlDocument(None, (fatal.issue,))
-    return YamlDocument(_plain(root), tuple(reader.issues), root)
+    return YamlDocument(plain(root), tuple(reader.issues), root)
 
 
 class _FatalError(Exception):
@@ -162,10 +110,12 @@ class _Reader:
         mark = error.problem_mark or error.context_mark
         if mark and mark.line >= len(lines):  # the text ends too early: tell where it began
             mark = error.context_mark or mark
-        line = min(mark.line + 1, max(len(lines), 1)) if mark else None
+        line = mark.line + 1 if mark else 1
+        if line > len(lines):
+            line = self._stack[-1].node.line if self._stack else max(len(lines), 1)
         column = f" (column {mark.column + 1})" if mark else ""
         what = ", ".join(shorten(part) for part in (error.context, error.problem) if part)
-        near = lines[line - 1] if line and lines else ""
+        near = lines[line - 1] if lines else ""
         suggestion = "check indentation, colons and quotes on this line and the one before"
         if "\t" in near[: len(near) - len(near.lstrip())] or near.lstrip(" -").startswith("\t"):
             suggestion = "the line is indented with a tab: YAML allows spaces only"
@@ -237,7 +187,7 @@ class _Reader:
             tag = self._resolver.resolve(yaml.ScalarNode, value, event.implicit)  # type: ignore[no-untyped-call]  # untyped in PyYAML
         elif tag != "!" and tag not in _SCALAR_TAGS:
             self._refuse_tag(tag, line)
-        node = Node(line, value, weight=_VALUE_WEIGHT + len(value))
+        node = Node(line, value, weight=VALUE_WEIGHT + len(value))
         if event.style not in _QUOTED:
             node.raw = value
             node.merges = tag == _TAG + "merge"
@@ -367,12 +317,3 @@ def _number(constructor: SafeConstructor, kind: str, node: yaml.ScalarNode) -> i
 def _line(event: Event) -> int:
     """Return where an event begins; the parser marks every one."""
     return event.start_mark.line + 1 if event.start_mark else 1
-
-
-def _plain(node: Node) -> Any:
-    """Return a node's value without places; nesting is bounded by `MAX_DEPTH`."""
-    if isinstance(node.content, dict):
-        return {key: _plain(child) for key, (_, child) in node.content.items()}
-    if isinstance(node.content, list):
-        return [_plain(child) for child in node.content]
-    return node.content

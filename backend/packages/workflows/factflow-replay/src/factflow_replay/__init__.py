@@ -1,1 +1,1 @@
-"""Replay from stored artefacts."""
+"""Replay from stored artefacts; import from the modules of `factflow_replay.replay`."""

@@ -1,0 +1,84 @@
+"""`factflow serve`: become the server."""
+
+import os
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from factflow_cli.command import command
+from factflow_cli.private_server import server_command
+from factflow_cli.session import Session
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the top level."""
+    command(
+        app,
+        "serve",
+        "factflow serve",
+        "factflow serve --port 9000 --data-dir /var/lib/factflow --adapters my_module",
+    )(serve)
+
+
+def serve(
+    session: Session,  # noqa: ARG001  # every command has one; a server asks no server
+    *,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", help="Where all is kept [default: ./.factflow]")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="0 takes a free one [default: 8000]"),
+    ] = None,
+    adapters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapters", metavar="MODULE", help="Python module with your adapters. Repeatable."
+        ),
+    ] = None,
+    allow_private_networks: Annotated[
+        bool,
+        typer.Option("--allow-private-networks", help="Let adapters fetch from private addresses."),
+    ] = False,
+    durability: Annotated[
+        Literal["os", "fsync"] | None,
+        typer.Option("--durability", help="fsync also survives a power cut [default: os]"),
+    ] = None,
+    pipelines: Annotated[
+        str | None, typer.Option("--pipelines", help="Folder of pipelines to check at start.")
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option("--log-level", help="How much to log [default: warning]"),
+    ] = None,
+    max_concurrent_executions: Annotated[
+        int | None, typer.Option("--max-concurrent-executions", min=1, help="[default: 12]")
+    ] = None,
+    embedded: Annotated[  # noqa: ARG001  # accepted because people type it; there is no other mode
+        bool, typer.Option("--embedded", help="All in one process; the only mode of this command.")
+    ] = True,
+) -> None:
+    """Run a server with everything in it, until Ctrl+C. The process becomes the server."""
+    given = {
+        "--data-dir": data_dir,
+        "--host": host,
+        "--port": port,
+        "--pipelines": pipelines,
+        "--durability": durability,
+        "--log-level": log_level,
+        "--max-concurrent-executions": max_concurrent_executions,
+    }
+    arguments = ["serve", "--embedded"]
+    for option, value in given.items():
+        if value is not None:
+            arguments += [option, str(value)]
+    if adapters:
+        arguments += ["--adapters", *adapters]
+    if allow_private_networks:
+        arguments.append("--allow-private-networks")
+    line = server_command(*arguments)
+    os.execv(sys.executable, line)  # noqa: S606  # our own interpreter and module, no shell

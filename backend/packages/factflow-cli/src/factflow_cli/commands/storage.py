@@ -1,0 +1,163 @@
+"""`factflow storage`: the artefacts an execution left, and the records beside them."""
+
+import base64
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from factflow_cli import terminal
+from factflow_cli.api import Api, key_path, rows
+from factflow_cli.command import command, group
+from factflow_cli.errors import CliError
+from factflow_cli.session import Session
+from factflow_cli.tables import Column, print_facts, print_line, print_table, print_total
+from factflow_cli.values import moment, size
+
+app = group("List and read stored artefacts and their records.")
+
+KeyArgument = Annotated[
+    str, typer.Argument(metavar="KEY", help="Key of an object, as `storage list` shows it.")
+]
+ExecutionOption = Annotated[
+    str | None,
+    typer.Option("--execution", "-e", help="KEY is relative to this execution's folder."),
+]
+
+
+@command(
+    app,
+    "list",
+    "factflow storage list --execution EXECUTION_ID",
+    "factflow storage list --prefix executions/ID/crawl/ --limit 20",
+    "factflow storage list --execution ID | jq -r '.objects[].key'",
+)
+def list_objects(
+    session: Session,
+    execution: Annotated[
+        str | None, typer.Option("--execution", "-e", help="Objects of this execution.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="Objects whose key starts with this.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 100,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")] = 0,
+) -> None:
+    """List stored objects.
+
+    In the table, keys are relative to the execution's folder.
+    """
+    if not execution and not prefix:
+        raise CliError(
+            "which objects? give --execution or --prefix",
+            hint="factflow storage list --execution EXECUTION_ID",
+        )
+    answer = session.api.get(
+        "/storage/objects", execution_id=execution, prefix=prefix, limit=limit, offset=offset
+    )
+    objects = rows(answer, "objects")
+    session.show(answer, lambda: _draw_objects(answer, objects, execution))
+
+
+def _draw_objects(
+    answer: dict[str, Any], objects: list[dict[str, Any]], execution: str | None
+) -> None:
+    keys = [str(found.get("key") or "") for found in objects]
+    folder = "/".join(keys[0].split("/")[:2]) + "/" if execution and keys else ""
+    if not folder.startswith("executions/") or not all(key.startswith(folder) for key in keys):
+        folder = ""
+    columns = (
+        Column("KEY", lambda row: str(row.get("key") or "").removeprefix(folder), whole=True),
+        Column("SIZE", lambda row: size(row.get("size")), whole=True, right=True, keep=1),
+        Column("TYPE", "content_type", keep=3),
+        Column("WRITTEN", lambda row: moment(row.get("last_modified")), whole=True, keep=2),
+    )
+    if folder:
+        print_line(f"in {folder}")
+        print_line()
+    print_table(columns, objects)
+    print_total(answer, len(objects), "objects")
+    if folder:
+        execution_id = folder.removeprefix("executions/").rstrip("/")
+        terminal.say(f"next: factflow storage get -e {execution_id} KEY")
+
+
+@command(
+    app,
+    "get",
+    "factflow storage get executions/ID/crawl/fetch/MESSAGE.html > page.html",
+    "factflow storage get -e ID crawl/fetch/MESSAGE.html --output json",
+)
+def get(session: Session, key: KeyArgument, execution: ExecutionOption = None) -> None:
+    """Write an object's bytes to stdout, unchanged.
+
+    With --output json its record comes along. On a terminal only text is shown. Text in JSON is
+    `content`, anything else `content_base64`.
+    """
+    where = key_path(_full_key(key, execution))
+    if session.output == "json":
+        terminal.write_json(_object_as_json(session.api, _full_key(key, execution), where))
+        return
+    with session.api.download(f"/storage/objects/{where}") as response:
+        if not terminal.is_terminal(sys.stdout):
+            for chunk in response.iter_bytes():
+                terminal.write_bytes(chunk)
+            return
+        data = response.read()
+    content = _as_text(data)
+    if content is None:
+        kind = response.headers.get("content-type", "unknown type")
+        raise CliError(
+            f"{key} is binary ({kind}, {size(len(data))}) and would garble the terminal",
+            hint=f"factflow storage get {key} > FILE",
+        )
+    terminal.write_text(terminal.harmless(content))
+    if content and not content.endswith("\n"):
+        terminal.say("")
+
+
+def _object_as_json(api: Api, key: str, where: str) -> dict[str, Any]:
+    with api.download(f"/storage/objects/{where}") as response:
+        data = response.read()
+    content = _as_text(data)
+    body = (
+        {"content_base64": base64.b64encode(data).decode()}
+        if content is None
+        else {"content": content}
+    )
+    return {
+        "key": key,
+        "content_type": response.headers.get("content-type"),
+        "size": len(data),
+        **body,
+        "metadata": api.get(f"/storage/metadata/{where}"),
+    }
+
+
+def _as_text(data: bytes) -> str | None:
+    """Return the text the bytes are; None when they are none."""
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+@command(app, "metadata", "factflow storage metadata executions/ID/crawl/fetch/MESSAGE.html")
+def metadata(session: Session, key: KeyArgument, execution: ExecutionOption = None) -> None:
+    """Show an object's record: who wrote it, when, from what."""
+    record = session.api.get(f"/storage/metadata/{key_path(_full_key(key, execution))}")
+    session.show(record, lambda: print_facts([(name, _fact(v)) for name, v in record.items()]))
+
+
+def _fact(value: Any) -> Any:
+    import json
+
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _full_key(key: str, execution: str | None) -> str:
+    """Return the whole key; one that already is whole stays as it is."""
+    folder = f"executions/{execution}/" if execution else ""
+    return key if key.startswith("executions/") else folder + key

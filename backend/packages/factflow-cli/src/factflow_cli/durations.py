@@ -1,0 +1,53 @@
+"""Lengths of time as people type and read them: `90s`, `5m`, `1h30m`, `250ms`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from factflow_cli.errors import CliError
+
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)", re.ASCII)
+_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|d|h|m|s))+", re.ASCII)
+_PLAIN = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+LONGEST = 366 * 86400.0
+"""Seconds. Anything longer is taken for a slip of the keyboard."""
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds for `90s`, `5m`, `1h30m`, `250ms` or plain seconds.
+
+    Raises `CliError` for anything else, for zero and for more than a year.
+    """
+    compact = text.strip().lower()
+    if _PLAIN.fullmatch(compact):
+        seconds = float(compact)
+    elif _WHOLE.fullmatch(compact):
+        units = [unit for _, unit in _PART.findall(compact)]
+        if len(set(units)) != len(units):
+            raise CliError(f"duration {text!r} names a unit twice", hint="write it like 1h30m")
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(compact))
+    else:
+        raise CliError(
+            f"{text!r} is not a duration", hint="write it like 90s, 5m, 1h30m, or plain seconds"
+        )
+    if not 0 < seconds <= LONGEST:
+        raise CliError(
+            f"duration {text!r} must be more than 0 and at most 366d", hint="for example: 10m"
+        )
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return `0.25s`, `9.5s`, `1m30s`, `2h05m` or `3d04h`."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.3g}s" if seconds < 59.95 else "1m00s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"

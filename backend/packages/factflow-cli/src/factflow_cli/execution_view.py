@@ -1,0 +1,178 @@
+"""An execution drawn for a person: its facts, its routes, its graph, and what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from factflow_cli import terminal
+from factflow_cli.tables import Column, number, print_facts, print_line, print_table
+from factflow_cli.values import moment, took
+
+Row = Mapping[str, Any]
+
+LIST_COLUMNS = (
+    Column("EXECUTION", "execution_id", whole=True),
+    Column("STATUS", "status", whole=True),
+    Column("CONFIG", "config_name", keep=1),
+    number("MESSAGES", "message_count", keep=3),
+    number("FAILED", "failed_count", keep=2),
+    Column("STARTED", lambda row: moment(row.get("started_at")), keep=4, whole=True),
+    Column("TOOK", lambda row: took(row.get("duration_ms")), keep=5, whole=True),
+    Column("TAG", "tag", keep=6),
+)
+
+ROUTE_COLUMNS = (
+    Column("ROUTE", lambda row: row.get("route_id") or row.get("name")),
+    number("TOTAL", "total_messages"),
+    number("COMPLETED", "completed"),
+    number("FAILED", "failed"),
+    number("ACTIVE", "in_progress", keep=2),
+    number("QUEUED", "queued", keep=1),
+    number("DELAYED", "delayed", keep=4),
+    Column("STATE", "state", keep=3, whole=True),
+    Column("AVERAGE", lambda row: took(row.get("avg_duration_ms")), keep=5, whole=True, right=True),
+    Column("QUEUE", "queue", keep=6),
+)
+
+STAGE_COLUMNS = (
+    Column("ROUTE", "route_id"),
+    Column("STAGE", "stage"),
+    Column("ADAPTER", "adapter"),
+    number("COUNT", "count"),
+    number("COMPLETED", "completed"),
+    number("FAILED", "failed"),
+    number("FILTERED", "filtered", keep=1),
+    Column("AVERAGE", lambda row: took(row.get("avg_duration_ms")), keep=3, whole=True, right=True),
+    Column("P50", lambda row: took(row.get("p50_ms")), keep=5, whole=True, right=True),
+    Column("P95", lambda row: took(row.get("p95_ms")), keep=2, whole=True, right=True),
+)
+
+
+def print_stages(stages: Sequence[Row]) -> None:
+    """Print statistics by stage; stages that are all called as their adapters need one column."""
+    same = all(row.get("stage") == row.get("adapter") for row in stages)
+    print_table([c for c in STAGE_COLUMNS if not same or c.header != "STAGE"], stages)
+
+
+def without_snapshot(execution: Row) -> dict[str, Any]:
+    """Return the execution without its YAML, which nobody wants after a wait."""
+    return {name: value for name, value in execution.items() if name != "config_snapshot"}
+
+
+def draw_execution(execution: Row) -> None:
+    """Print facts and, when the answer has them, the routes' progress."""
+    error = execution.get("error_info")
+    print_facts(
+        [
+            ("execution", execution.get("execution_id")),
+            ("status", execution.get("status")),
+            ("config", _config(execution)),
+            ("started", moment(execution.get("started_at"))),
+            ("ended", moment(execution.get("completed_at"))),
+            ("took", took(execution.get("duration_ms"))),
+            ("messages", execution.get("message_count")),
+            ("failed", execution.get("failed_count")),
+            ("tag", execution.get("tag")),
+            ("replay of", execution.get("parent_execution_id")),
+            ("warning", execution.get("warning")),
+            ("error", error.get("message", error) if isinstance(error, Mapping) else error),
+        ]
+    )
+    routes = execution.get("routes")
+    if isinstance(routes, Sequence) and routes and all(isinstance(r, Mapping) for r in routes):
+        print_line()
+        print_table(ROUTE_COLUMNS, routes)
+
+
+def _config(execution: Row) -> str:
+    name, version = execution.get("config_name"), execution.get("config_version")
+    version_text = f"version {version}, " if version else ""
+    config_id = execution.get("config_id")
+    return f"{name} ({version_text}{config_id})" if name else str(config_id or "")
+
+
+def draw_replay(replay: Row) -> None:
+    """Print what a replay selected, and where it went."""
+    selected, left = replay.get("selected"), replay.get("not_selected")
+    print_facts(
+        [
+            ("execution", replay.get("execution_id")),
+            ("status", replay.get("status")),
+            ("replay of", replay.get("from_execution_id") or replay.get("parent_execution_id")),
+            ("from stage", replay.get("from_stage")),
+            ("to route", replay.get("to_route")),
+            ("to queue", replay.get("to_queue")),
+            ("artefacts found", replay.get("objects_found")),
+            ("published", replay.get("objects_published")),
+            ("selected", _counts(selected)),
+            ("not selected", _counts(left)),
+            ("warning", replay.get("warning")),
+            ("note", replay.get("note")),
+        ]
+    )
+
+
+def _counts(counts: Any) -> str:
+    if not isinstance(counts, Mapping):
+        return ""
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+def draw_dag(dag: Row, nodes: Sequence[Row], edges: Sequence[Row]) -> None:
+    """Print the routes as a tree: each with its stages, under it the routes its queue feeds.
+
+    A route that was drawn already (a cycle, or two ways to one place) is named with `(above)`.
+    """
+    by_id = {str(node.get("route_id")): node for node in nodes}
+    fed = {str(edge.get("to_route")) for edge in edges}
+    roots = [
+        route
+        for route, node in by_id.items()
+        if route not in fed or node.get("queue") == dag.get("init_queue")
+    ]
+    drawn: set[str] = set()
+    print_line(f"init -> {dag.get('init_queue') or '?'}")
+    for root in [*roots, *by_id]:
+        if root not in drawn:
+            _draw_route(root, by_id, edges, drawn, depth=0)
+
+
+def _draw_route(
+    route: str, by_id: Mapping[str, Row], edges: Sequence[Row], drawn: set[str], depth: int
+) -> None:
+    pending = [(route, depth, "")]
+    while pending:
+        name, level, queue = pending.pop()
+        indent = "   " * level
+        arrow = f"{indent}+- " if level else ""
+        via = f"  <- {queue}" if queue else ""
+        if name in drawn:
+            print_line(f"{arrow}{name} (above){via}")
+            continue
+        drawn.add(name)
+        node = by_id.get(name, {})
+        print_line(f"{arrow}{name}  [{node.get('queue') or queue or '?'}]")
+        stages = node.get("adapters")
+        if isinstance(stages, Sequence) and not isinstance(stages, str):
+            chain = " > ".join(str(stage) for stage in stages)
+            print_line(f"{indent}{'   ' if level else '  '}{chain}")
+        onward = [edge for edge in edges if str(edge.get("from_route")) == name]
+        pending += [
+            (str(edge.get("to_route")), level + 1, str(edge.get("queue") or ""))
+            for edge in reversed(onward)
+        ]
+
+
+def suggest_next(execution: Row, *, server_stopped: str = "") -> None:
+    """Tell on stderr which commands go on from an ended execution."""
+    execution_id = execution.get("execution_id")
+    terminal.say("")
+    terminal.say("next:")
+    if server_stopped:
+        terminal.say(f"  {server_stopped}")
+    if execution.get("status") == "failed" or execution.get("failed_count"):
+        terminal.say(f"  factflow lineage failures --execution {execution_id}")
+        terminal.say(f"  factflow execution replay {execution_id} --from-stage STAGE")
+    terminal.say(f"  factflow execution stats {execution_id}")
+    terminal.say(f"  factflow storage list --execution {execution_id}")

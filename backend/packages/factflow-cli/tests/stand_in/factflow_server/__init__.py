@@ -1,0 +1,1 @@
+"""Stands in for the server where its command line is asked for; see `__main__`."""

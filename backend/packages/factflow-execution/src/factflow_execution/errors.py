@@ -1,0 +1,85 @@
+"""What can be wrong with a request about configs and executions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from factflow_protocols.errors import FactflowError
+
+
+class ConfigNotFoundError(FactflowError):
+    """No stored config has this id."""
+
+    code: ClassVar[str] = "config_not_found"
+
+    def __init__(self, config_id: str) -> None:
+        super().__init__(f"no config {config_id!r}", hint="factflow config list")
+
+
+class ConfigInactiveError(FactflowError):
+    """The config was deactivated; its executions stand, but no new one is started."""
+
+    code: ClassVar[str] = "config_inactive"
+
+    def __init__(self, config_id: str) -> None:
+        super().__init__(
+            f"config {config_id} was deleted and cannot be run",
+            hint="factflow config list; replays of its executions are still possible",
+        )
+
+
+class ExecutionNotFoundError(FactflowError):
+    """No execution has this id or tag."""
+
+    code: ClassVar[str] = "execution_not_found"
+
+    def __init__(self, id_or_tag: str) -> None:
+        super().__init__(
+            f"no execution has the id or tag {id_or_tag!r}", hint="factflow execution list"
+        )
+
+
+class ExecutionStateError(FactflowError):
+    """The execution's status does not allow the wish; the message names the status."""
+
+    code: ClassVar[str] = "execution_state"
+
+
+class LaunchFailedError(FactflowError):
+    """An execution was entered, and then something in its adapters kept it from starting."""
+
+    code: ClassVar[str] = "launch_failed"
+
+    def __init__(self, execution_id: str, error: Exception) -> None:
+        super().__init__(
+            f"execution {execution_id} could not be started: an adapter raised {type(error).__name__} "
+            "when it was opened",
+            hint="the server's log has the details",
+        )
+
+
+class ServerStoppingError(FactflowError):
+    """The server is shutting down and starts nothing new."""
+
+    code: ClassVar[str] = "server_stopping"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping", hint="try again once it is back")
+
+
+class TagTakenError(FactflowError):
+    """Tags are unique, and this one names another execution."""
+
+    code: ClassVar[str] = "tag_taken"
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(
+            f"the tag {tag!r} names another execution already",
+            hint=f"choose another tag; factflow execution get {tag} shows its owner",
+        )
+
+
+class LaunchRefusedError(FactflowError):
+    """A draft asks for something no execution can have (a tag's form, an init without a target)."""
+
+    code: ClassVar[str] = "invalid_request"

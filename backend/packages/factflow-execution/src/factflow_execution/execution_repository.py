@@ -1,0 +1,92 @@
+"""Executions in the database. A status is only ever changed by comparing and setting it."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import RowMapping, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from factflow_execution.errors import TagTakenError
+from factflow_execution.models import ExecutionStatus, Page, PipelineExecution
+from factflow_execution.tables import executions
+from factflow_execution.transitions import sources_of
+
+
+class ExecutionRepository:
+    """Reads and writes executions; every write is one transaction."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def insert(self, execution: PipelineExecution) -> None:
+        """Store a new execution. Raises `TagTakenError`."""
+        try:
+            async with self._engine.begin() as connection:
+                await connection.execute(executions.insert().values(asdict(execution)))
+        except IntegrityError as error:
+            if execution.tag is not None and await self.tag_taken(execution.tag):
+                raise TagTakenError(execution.tag) from error
+            raise
+
+    async def get(self, id_or_tag: str) -> PipelineExecution | None:
+        """Return the execution with this id or tag, None when there is none."""
+        query = select(executions).where(
+            or_(executions.c.execution_id == id_or_tag, executions.c.tag == id_or_tag)
+        )
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else _to_execution(row)
+
+    async def tag_taken(self, tag: str) -> bool:
+        """Tell whether an execution has this tag."""
+        query = select(executions.c.execution_id).where(executions.c.tag == tag)
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def list(
+        self, status: ExecutionStatus | None, limit: int, offset: int
+    ) -> Page[PipelineExecution]:
+        """Return a page of executions, newest first."""
+        query, count = select(executions), select(func.count()).select_from(executions)
+        if status is not None:
+            query = query.where(executions.c.status == status)
+            count = count.where(executions.c.status == status)
+        query = query.order_by(executions.c.started_at.desc(), executions.c.execution_id.desc())
+        async with self._engine.connect() as connection:
+            total = (await connection.execute(count)).scalar_one()
+            rows = (await connection.execute(query.limit(limit).offset(offset))).mappings().all()
+        return Page([_to_execution(row) for row in rows], total, limit, offset)
+
+    async def move(self, execution_id: str, to: ExecutionStatus, **values: Any) -> bool:
+        """Set the status, with `values` for other columns, if the present status allows it.
+
+        False when it does not, or when there is no such execution; nothing is changed then.
+        """
+        query = (
+            update(executions)
+            .where(
+                executions.c.execution_id == execution_id,
+                executions.c.status.in_(sources_of(to)),
+            )
+            .values(status=to, **values)
+        )
+        async with self._engine.begin() as connection:
+            return (await connection.execute(query)).rowcount == 1
+
+    async def running(self) -> builtins.list[str]:
+        """Return the ids of executions whose status is `running`, oldest first."""
+        query = (
+            select(executions.c.execution_id)
+            .where(executions.c.status == "running")
+            .order_by(executions.c.started_at, executions.c.execution_id)
+        )
+        async with self._engine.connect() as connection:
+            return builtins.list((await connection.execute(query)).scalars())
+
+
+def _to_execution(row: RowMapping) -> PipelineExecution:
+    return PipelineExecution(**row)

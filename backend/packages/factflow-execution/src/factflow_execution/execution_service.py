@@ -1,0 +1,300 @@
+"""The life of an execution: launched, cancelled, ended. Nothing else starts one or changes its status."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from factflow_engine.adapter_version import CodeChangedError
+from factflow_engine.config.loader import PipelineConfigLoader, config_hash
+from factflow_engine.config.models import PipelineGlobalConfig
+from factflow_engine.execution_spec import ExecutionSpec, FinalState, MessageSource
+from factflow_engine.manager import OrchestratorManager
+from factflow_engine.registry import AdapterRegistry
+from factflow_execution.errors import (
+    ExecutionNotFoundError,
+    ExecutionStateError,
+    LaunchFailedError,
+    LaunchRefusedError,
+    ServerStoppingError,
+    TagTakenError,
+)
+from factflow_execution.execution_repository import ExecutionRepository
+from factflow_execution.init_payload import store_init
+from factflow_execution.models import ExecutionDraft, ExecutionStatus, Page, PipelineExecution
+from factflow_execution.waiter import ExecutionWaiter
+from factflow_foundation import ids, keys, logs
+from factflow_foundation.clock import Clock, SystemClock
+from factflow_protocols.errors import FactflowError
+from factflow_protocols.storage import StorageProtocol
+
+_log = logs.logger(__name__)
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """An execution's status before and after it was asked to stop."""
+
+    execution_id: str
+    previous_status: ExecutionStatus
+    current_status: ExecutionStatus
+
+
+class ExecutionService:
+    """Starts, ends and finds executions. `finished` is to be the manager's `on_finished`."""
+
+    def __init__(
+        self,
+        *,
+        repository: ExecutionRepository,
+        loader: PipelineConfigLoader,
+        registry: AdapterRegistry,
+        manager: OrchestratorManager,
+        storage: StorageProtocol,
+        clock: Clock | None = None,
+    ) -> None:
+        self._repository = repository
+        self._loader = loader
+        self._registry = registry
+        self._manager = manager
+        self._storage = storage
+        self._clock = clock or SystemClock()
+        self._launching: dict[str, asyncio.Event] = {}
+        self._closed = False
+        self.waiter = ExecutionWaiter(self.get)
+
+    async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
+        """Start an execution and return it as it was entered, running.
+
+        Raises `ConfigurationError` (with the report), `CodeChangedError`, `TagTakenError`,
+        `LaunchRefusedError`, `TooManyConcurrentExecutionsError`, `ServerStoppingError`, and what
+        `prepare`, storage or queue raise; `LaunchFailedError` when an adapter does not open. Whatever is
+        raised, no slot, object or running row is left behind.
+        """
+        config = await asyncio.to_thread(
+            self._loader.load, draft.config_snapshot, draft.config_name
+        )
+        if not draft.loaded_code:
+            await asyncio.to_thread(self._check_code, config)
+        await self._check_tag(draft.tag)
+        if self._closed:
+            raise ServerStoppingError
+        execution_id = ids.execution_id()
+        self._manager.reserve(execution_id)
+        launched = self._launching[execution_id] = asyncio.Event()
+        try:
+            return await self._start(execution_id, draft, config)
+        except BaseException as error:
+            await self._undo(execution_id, error)
+            raise
+        finally:
+            del self._launching[execution_id]
+            launched.set()
+
+    async def get(self, id_or_tag: str) -> PipelineExecution:
+        """Return the execution with this id or tag. Raises `ExecutionNotFoundError`."""
+        execution = await self._repository.get(id_or_tag)
+        if execution is None:
+            raise ExecutionNotFoundError(id_or_tag)
+        return execution
+
+    async def resolve(self, id_or_tag: str) -> str:
+        """Return the id that a tag stands for; what is no known tag is taken to be an id."""
+        execution = await self._repository.get(id_or_tag)
+        return id_or_tag if execution is None else execution.execution_id
+
+    async def list(
+        self, status: ExecutionStatus | None = None, limit: int = 50, offset: int = 0
+    ) -> Page[PipelineExecution]:
+        """Return a page of executions, newest first."""
+        return await self._repository.list(status, limit, offset)
+
+    async def cancel(self, id_or_tag: str, grace_seconds: float = 10.0) -> Cancellation:
+        """Stop an execution; messages in hand have `grace_seconds` to end by themselves.
+
+        Returns when it has stopped; it may have ended by itself meanwhile. Raises
+        `ExecutionNotFoundError`, and `ExecutionStateError` when it does not run.
+        """
+        execution = await self.get(id_or_tag)
+        if execution.status != "running":
+            raise ExecutionStateError(
+                f"execution {execution.execution_id} is {execution.status} and cannot be cancelled",
+                hint="only running executions can be cancelled",
+            )
+        execution_id = execution.execution_id
+        launching = self._launching.get(execution_id)
+        if launching is not None:
+            await launching.wait()
+        await self._manager.cancel(execution_id, grace_seconds)
+        current = await self.get(execution_id)
+        if not current.ended and not self._manager.is_running(execution_id):
+            current = await self._end(execution_id, "cancelled")
+        return Cancellation(execution_id, execution.status, current.status)
+
+    async def finished(self, execution_id: str, final: FinalState) -> None:
+        """Write how an execution ended, and wake who waits for it.
+
+        A database that cannot write now is asked again until it can, or until the server closes: the
+        next one will find the execution without an owner.
+        """
+        for delay in _delays():
+            try:
+                await self._end(
+                    execution_id,
+                    final.status,
+                    message_count=final.progress.announced,
+                    failed_count=final.progress.failed,
+                    warning=final.warning,
+                    error_info=None if final.error is None else {"message": final.error},
+                )
+            except OperationalError as error:
+                _log.warning(
+                    "cannot write a status", execution_id=execution_id, error=str(error.orig)
+                )
+                await asyncio.sleep(delay)
+            else:
+                return
+
+    async def mark_orphans(self) -> builtins.list[str]:
+        """Mark executions that run without an owner `interrupted`; return their ids.
+
+        For start-up, when this process runs none yet: whoever ran them has ended.
+        """
+        orphans = [
+            execution_id
+            for execution_id in await self._repository.running()
+            if not self._manager.is_running(execution_id)
+        ]
+        for execution_id in orphans:
+            await self._end(
+                execution_id,
+                "interrupted",
+                error_info={"message": "the server ended before this execution did"},
+            )
+        return orphans
+
+    async def close(self) -> None:
+        """Start nothing from now on; returns when launches under way have come to their end."""
+        self._closed = True
+        for launching in list(self._launching.values()):
+            await launching.wait()
+
+    def _check_code(self, config: PipelineGlobalConfig) -> None:
+        used = {stage.type for route in config.routes.values() for stage in route.adapters}
+        changed = self._registry.changed(used)
+        if changed:
+            raise CodeChangedError(changed)
+
+    async def _check_tag(self, tag: str | None) -> None:
+        if tag is None:
+            return
+        if not _TAG.fullmatch(tag) or _UUID.fullmatch(tag):
+            raise LaunchRefusedError(
+                f"{tag!r} cannot be a tag: letters, digits and . _ : - (at most 128), beginning with "
+                "a letter or digit, and not of the form of an execution id",
+            )
+        if await self._repository.tag_taken(tag):
+            raise TagTakenError(tag)
+
+    async def _start(
+        self, execution_id: str, draft: ExecutionDraft, config: PipelineGlobalConfig
+    ) -> PipelineExecution:
+        source: MessageSource | None = None
+        if draft.prepare is not None:
+            source = await draft.prepare(execution_id)
+        else:
+            await store_init(self._storage, execution_id, config, draft.init)
+        execution = self._row(execution_id, draft)
+        await self._repository.insert(execution)
+        spec = ExecutionSpec(
+            execution_id=execution_id,
+            config=config,
+            config_hash=execution.config_hash,
+            source=source,
+            skip_init=draft.skip_init,
+            is_replay=draft.source == "replay",
+        )
+        try:
+            await self._manager.start(spec)
+        except FactflowError:
+            raise
+        except Exception as error:
+            # An adapter may raise anything while it opens; its words may hold its secrets.
+            _log.error("launch failed", execution_id=execution_id, exc_info=error)
+            raise LaunchFailedError(execution_id, error) from error
+        return execution
+
+    def _row(self, execution_id: str, draft: ExecutionDraft) -> PipelineExecution:
+        return PipelineExecution(
+            execution_id=execution_id,
+            config_id=draft.config_id,
+            config_name=draft.config_name,
+            config_version=draft.config_version,
+            config_hash=config_hash(draft.config_snapshot),
+            config_snapshot=draft.config_snapshot,
+            status="running",
+            started_at=self._clock.now(),
+            parent_execution_id=draft.parent_execution_id,
+            replay_source=draft.replay_source,
+            tag=draft.tag,
+            source=draft.source,
+            metadata=draft.metadata,
+        )
+
+    async def _undo(self, execution_id: str, error: BaseException) -> None:
+        """Leave nothing of a launch that failed; once its row stood, the row says why."""
+        self._manager.release(execution_id)
+        try:
+            if await self._repository.get(execution_id) is not None:
+                await self._end(execution_id, "failed", error_info=_error_info(error))
+                return
+            prefix = keys.execution_prefix(execution_id)
+            for records in (True, False):
+                async for found in self._storage.list(prefix, records=records):
+                    await self._storage.delete(found.key)
+        except (FactflowError, OperationalError) as trouble:
+            _log.warning(
+                "could not clean up after a failed launch",
+                execution_id=execution_id,
+                error=str(trouble),
+            )
+
+    async def _end(
+        self, execution_id: str, status: ExecutionStatus, **values: Any
+    ) -> PipelineExecution:
+        moved = await self._repository.move(
+            execution_id, status, completed_at=self._clock.now(), **values
+        )
+        execution = await self.get(execution_id)
+        if not moved:
+            _log.info(
+                "status left as it is",
+                execution_id=execution_id,
+                status=execution.status,
+                refused=status,
+            )
+        if execution.ended:
+            self.waiter.resolve(execution)
+        return execution
+
+
+def _delays() -> Iterator[float]:
+    """Yield seconds between attempts: 0.1, 0.2, … and then 5 for ever."""
+    delay = 0.1
+    while True:
+        yield delay
+        delay = min(delay * 2, 5.0)
+
+
+def _error_info(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, FactflowError):
+        return {"type": error.code, "message": error.message}
+    return {"type": type(error).__name__, "message": "the execution could not be started"}

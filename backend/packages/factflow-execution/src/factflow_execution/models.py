@@ -1,0 +1,117 @@
+"""Stored configs and executions as the rest of Factflow sees them. All times are Unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from factflow_engine.execution_spec import MessageSource
+
+SourceType = Literal["api", "file", "imported"]
+ExecutionStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
+ExecutionSource = Literal["api", "replay"]
+
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[RowT]):
+    """A slice of a listing; `total` counts all rows that match, not those of the slice."""
+
+    rows: list[RowT]
+    total: int
+    limit: int
+    offset: int
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether rows follow this slice."""
+        return self.offset + len(self.rows) < self.total
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """A stored config in its newest version. `config_yaml` is the text as it was sent."""
+
+    id: str
+    name: str
+    description: str | None
+    source_type: SourceType
+    source_path: str | None
+    config_yaml: str
+    config_hash: str
+    version: int
+    created_at: float
+    updated_at: float
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigVersion:
+    """What a config said in one of its versions."""
+
+    config_id: str
+    version: int
+    name: str
+    config_yaml: str
+    config_hash: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineExecution:
+    """One run of a snapshot.
+
+    `config_snapshot` is the YAML text it reads, whatever became of the stored config. `replay_source`
+    says what a replay was made from. `message_count` and `failed_count` are known once it ended.
+    """
+
+    execution_id: str
+    config_id: str | None
+    config_name: str
+    config_version: int | None
+    config_hash: str
+    config_snapshot: str
+    status: ExecutionStatus
+    started_at: float
+    completed_at: float | None = None
+    parent_execution_id: str | None = None
+    replay_source: dict[str, Any] | None = None
+    tag: str | None = None
+    source: ExecutionSource = "api"
+    metadata: dict[str, Any] = field(default_factory=dict)
+    error_info: dict[str, Any] | None = None
+    message_count: int | None = None
+    failed_count: int | None = None
+    warning: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it no longer runs."""
+        return self.status != "running"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionDraft:
+    """What is to be started, fresh or as a replay.
+
+    `init` is laid over the YAML's init payload. A replay gives `prepare` instead: called with the new
+    execution's id before anything runs, it writes the plan and returns what publishes it.
+    `loaded_code` runs the adapters as loaded although their files have changed since.
+    """
+
+    config_id: str | None
+    config_name: str
+    config_version: int | None
+    config_snapshot: str
+    tag: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    source: ExecutionSource = "api"
+    init: dict[str, Any] | None = None
+    skip_init: bool = False
+    parent_execution_id: str | None = None
+    replay_source: dict[str, Any] | None = None
+    prepare: Callable[[str], Awaitable[MessageSource]] | None = None
+    loaded_code: bool = False

@@ -1,0 +1,133 @@
+"""How far an execution is: lineage's counters, joined with what its routes have in hand now.
+
+Lineage follows by a fraction of a second, and is allowed to be away; the queue's own numbers are of now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from factflow_engine.manager import OrchestratorManager
+
+from factflow_engine.config.issues import ConfigurationError
+from factflow_engine.execution_spec import RouteRuntime
+from factflow_execution.models import PipelineExecution
+from factflow_execution.snapshot import snapshot_config
+from factflow_lineage.errors import LineageUnavailableError
+from factflow_lineage.repository import PipelineLineageRepository
+from factflow_lineage.stats import RouteCounts, StageStats
+
+
+@dataclass(frozen=True, slots=True)
+class RouteProgress:
+    """A route's messages: all that came to it, those settled well or for worse, those in hand, those
+    that wait, and those that wait for a retry. `avg_duration_ms` is stage time per settled message."""
+
+    route_id: str
+    name: str
+    queue: str
+    state: Literal["running", "stopped"]
+    total_messages: int
+    completed: int
+    failed: int
+    in_progress: int
+    queued: int
+    delayed: int
+    avg_duration_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStats:
+    """Counts of messages over all routes, and of rows by stage. A message counts once in every route
+    it comes to. `success_rate` is completed / (completed + failed), 0 when nothing settled."""
+
+    execution_id: str
+    total_messages: int
+    completed_messages: int
+    failed_messages: int
+    in_progress_messages: int
+    success_rate: float
+    stages: tuple[StageStats, ...]
+
+
+class ProgressService:
+    """Answers how far executions are."""
+
+    def __init__(self, lineage: PipelineLineageRepository, manager: OrchestratorManager) -> None:
+        self._lineage = lineage
+        self._manager = manager
+
+    async def routes(self, execution: PipelineExecution) -> list[RouteProgress]:
+        """Return every route in the order of the YAML; with zeros where lineage does not answer."""
+        try:
+            config = snapshot_config(execution.config_snapshot)
+        except ConfigurationError:
+            return []
+        runtimes = {route.route_id: route for route in self._runtime(execution)}
+        try:
+            counts = (await self._lineage.counts(execution.execution_id)).routes
+        except LineageUnavailableError:
+            counts = ()
+        counted = {route.route_id: route for route in counts}
+        return [
+            _progress(
+                runtimes.get(route_id)
+                or RouteRuntime(
+                    route_id=route_id,
+                    name=route.name or route_id,
+                    queue=route.inbound.queue,
+                    state="stopped",
+                    in_flight=0,
+                    ready=0,
+                    delayed=0,
+                ),
+                counted.get(route_id) or RouteCounts(route_id, 0, 0, 0, 0, None),
+            )
+            for route_id, route in config.routes.items()
+        ]
+
+    async def stats(self, execution: PipelineExecution) -> ExecutionStats:
+        """Return an execution's counts. Raises `LineageUnavailableError`."""
+        stages = await self._lineage.stats(execution.execution_id)
+        routes = await self.routes(execution)
+        completed = sum(route.completed for route in routes)
+        failed = sum(route.failed for route in routes)
+        total = sum(route.total_messages for route in routes)
+        if execution.message_count is not None and execution.failed_count is not None:
+            # The queue counted every message, also those lineage has lost.
+            total, failed = execution.message_count, execution.failed_count
+            if execution.status == "completed":
+                completed = total - failed
+        settled = completed + failed
+        return ExecutionStats(
+            execution_id=execution.execution_id,
+            total_messages=total,
+            completed_messages=completed,
+            failed_messages=failed,
+            in_progress_messages=max(0, total - settled),
+            success_rate=completed / settled if settled else 0.0,
+            stages=stages,
+        )
+
+    def _runtime(self, execution: PipelineExecution) -> list[RouteRuntime]:
+        return [] if execution.ended else self._manager.runtime(execution.execution_id)
+
+
+def _progress(now: RouteRuntime, counts: RouteCounts) -> RouteProgress:
+    running = now.state == "running"
+    in_progress = now.in_flight if running else counts.in_progress
+    waiting = now.ready + now.delayed
+    return RouteProgress(
+        route_id=now.route_id,
+        name=now.name,
+        queue=now.queue,
+        state=now.state,
+        total_messages=counts.completed + counts.failed + in_progress + waiting,
+        completed=counts.completed,
+        failed=counts.failed,
+        in_progress=in_progress,
+        queued=now.ready,
+        delayed=now.delayed,
+        avg_duration_ms=counts.avg_duration_ms,
+    )

@@ -1,0 +1,81 @@
+"""The tables of configs and executions, in SQLAlchemy Core. Times are Unix seconds.
+
+A config's text lives in its versions, none of which is ever changed; `configs` points at the newest.
+`executions.config_snapshot` is a copy on purpose: nothing done to a config reaches an execution.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+metadata = MetaData()
+
+configs = Table(
+    "pipeline_config",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("description", Text),
+    Column("source_type", String(16), nullable=False),
+    Column("source_path", Text),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Index("ix_pipeline_config_created", "created_at", "id"),
+)
+
+config_versions = Table(
+    "pipeline_config_version",
+    metadata,
+    Column("config_id", String(36), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("config_yaml", Text, nullable=False),
+    Column("config_hash", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+executions = Table(
+    "pipeline_execution",
+    metadata,
+    Column("execution_id", String(36), primary_key=True),
+    Column("config_id", String(36)),
+    Column("config_name", Text, nullable=False),
+    Column("config_version", Integer),
+    Column("config_hash", String(64), nullable=False),
+    Column("config_snapshot", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("completed_at", Float),
+    Column("parent_execution_id", String(36)),
+    Column("replay_source", JSON(none_as_null=True)),
+    Column("tag", String(128)),
+    Column("source", String(16), nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("error_info", JSON(none_as_null=True)),
+    Column("message_count", Integer),
+    Column("failed_count", Integer),
+    Column("warning", Text),
+    UniqueConstraint("tag", name="uq_pipeline_execution_tag"),
+    Index("ix_pipeline_execution_started", "started_at", "execution_id"),
+    Index("ix_pipeline_execution_status", "status", "started_at", "execution_id"),
+)
+
+
+async def create_schema(engine: AsyncEngine) -> None:
+    """Create what is missing; existing tables are left alone."""
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)

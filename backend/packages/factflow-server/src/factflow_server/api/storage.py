@@ -1,0 +1,132 @@
+"""Stored objects and their records: `/api/v1/storage`."""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from factflow_foundation import keys
+from factflow_foundation.clock import isoformat
+from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
+from factflow_protocols.storage import ObjectInfo, StorageProtocol
+from factflow_server.api.dependencies import Services
+from factflow_server.api.schemas.paging import Limit, Offset
+from factflow_server.api.schemas.storage import ObjectMetadataSchema, ObjectPage, ObjectSchema
+
+router = APIRouter(prefix="/storage", tags=["storage"])
+
+FOREIGN_CONTENT = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+"""What was crawled is not ours: a browser that shows it must run nothing of it in our name."""
+UNKNOWN_TYPE = "application/octet-stream"
+
+
+@router.get("/objects", operation_id="list_objects")
+async def list_objects(
+    *,
+    services: Services,
+    execution_id: str | None = None,
+    prefix: str | None = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    include_metadata: bool = False,
+) -> ObjectPage:
+    """List objects in the order of their keys, below an execution or a prefix."""
+    where = prefix
+    if execution_id is not None:
+        execution = await services.executions.get(execution_id)
+        where = keys.execution_prefix(execution.execution_id)
+        if prefix is not None:
+            where = prefix if prefix.startswith(where + "/") else f"{where}/{prefix}"
+    found: list[ObjectInfo] = []
+    total = 0
+    async for info in services.storage.list((where or keys.ROOT).rstrip("/")):
+        if offset <= total < offset + limit:
+            found.append(info)
+        total += 1
+    objects = [await _object(services.storage, info, include_metadata) for info in found]
+    more = offset + len(objects) < total
+    return ObjectPage(total=total, limit=limit, offset=offset, has_more=more, objects=objects)
+
+
+# Before the endpoint of the bytes, whose key would match this path as well.
+@router.get("/objects/{key:path}/metadata", operation_id="get_object_metadata")
+async def get_object_metadata(key: str, services: Services) -> ObjectMetadataSchema:
+    """Get an object's record: how its stage ended, hashes, times."""
+    return await get_metadata(key, services)
+
+
+@router.get("/metadata/{key:path}", operation_id="get_metadata")
+async def get_metadata(key: str, services: Services) -> ObjectMetadataSchema:
+    """Get the record of a key, with or without extension; of failed and filtered messages too."""
+    storage = services.storage
+    keys.check_key(key)
+    record = await _record(storage, key)
+    info = await _info(storage, key)
+    if info is None and record is not None and isinstance(record.get("output_key"), str):
+        info = await _info(storage, record["output_key"])
+    if record is None:
+        if info is None:
+            raise ObjectNotFoundError(key)
+        record = {"note": "this object has no record of its own; its parent's record names it"}
+    if info is not None:
+        record |= {"size": info.size, "last_modified": isoformat(info.modified_at)}
+    shown = {"size": None, "last_modified": None, **record}
+    shown |= {"key": info.key if info else key, "content_type": _content_type(key, record)}
+    return ObjectMetadataSchema(**shown)
+
+
+@router.get(
+    "/objects/{key:path}",
+    operation_id="get_object",
+    response_class=Response,
+    responses={200: {"content": {"*/*": {}}, "description": "The object's bytes."}},
+)
+async def get_object(key: str, services: Services) -> Response:
+    """Get an object's bytes, by its full name or by its key without extension."""
+    storage = services.storage
+    keys.check_key(key)
+    record = await _record(storage, key)
+    try:
+        data = await storage.read(key)
+    except ObjectNotFoundError:
+        named = (record or {}).get("output_key")
+        if not isinstance(named, str) or named == key:
+            raise
+        data = await storage.read(named)
+    return Response(
+        data, media_type=_content_type(key, record) or UNKNOWN_TYPE, headers=FOREIGN_CONTENT
+    )
+
+
+async def _object(storage: StorageProtocol, info: ObjectInfo, with_record: bool) -> ObjectSchema:
+    record = await _record(storage, info.key) if with_record else None
+    return ObjectSchema(
+        key=info.key,
+        size=info.size,
+        content_type=_content_type(info.key, record) or UNKNOWN_TYPE,
+        last_modified=isoformat(info.modified_at),
+        metadata=record,
+    )
+
+
+async def _record(storage: StorageProtocol, key: str) -> dict[str, Any] | None:
+    try:
+        return await storage.metadata(key)
+    except ObjectNotFoundError:
+        return None
+    except ObjectDamagedError as error:
+        return {"note": error.message}
+
+
+async def _info(storage: StorageProtocol, key: str) -> ObjectInfo | None:
+    try:
+        return await storage.info(key)
+    except ObjectNotFoundError:
+        return None
+
+
+def _content_type(key: str, record: dict[str, Any] | None) -> str | None:
+    named = (record or {}).get("content_type")
+    return named if isinstance(named, str) else mimetypes.guess_type(key)[0]

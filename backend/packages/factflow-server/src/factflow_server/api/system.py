@@ -1,0 +1,24 @@
+"""The server itself: `/api/v1/system`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from factflow_server.api.dependencies import Services
+from factflow_server.api.schemas.system import ComponentSchema, HealthResponse
+from factflow_server.health import overall
+
+router = APIRouter(prefix="/system", tags=["system"])
+
+
+@router.get("/health", operation_id="get_health")
+async def get_health(services: Services) -> HealthResponse:
+    """Get how the server's parts are; 200 whenever it answers at all."""
+    components = await services.health.check()
+    return HealthResponse(
+        status=overall(components),
+        components=[ComponentSchema.model_validate(component) for component in components],
+        version=services.version,
+        uptime_seconds=round(services.clock.now() - services.started_at, 3),
+        data_dir=str(services.data_dir.root),
+    )

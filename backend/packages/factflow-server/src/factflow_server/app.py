@@ -1,0 +1,42 @@
+"""The HTTP application: routers, guards, one shape of errors. It holds no state but its container."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from factflow_server import errors
+from factflow_server.api import adapters, configs, executions, lineage, replay, storage, system
+from factflow_server.api.schemas.errors import ErrorResponse
+from factflow_server.container import Container
+from factflow_server.middleware.body_limit import BodyLimitMiddleware
+from factflow_server.middleware.correlation import CorrelationMiddleware
+from factflow_server.middleware.loopback import LoopbackMiddleware
+
+PREFIX = "/api/v1"
+_DOMAINS = (configs, executions, replay, storage, lineage, adapters, system)
+_ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
+
+
+def create_app(container: Container) -> FastAPI:
+    """Return the application that serves `container`, which is open and stays the caller's."""
+    app = FastAPI(
+        title="Factflow",
+        version=container.version,
+        summary="Pipelines whose every stage is stored and can be run again.",
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.container = container
+    api = APIRouter(prefix=PREFIX, responses=_ERRORS)
+    for domain in _DOMAINS:
+        api.include_router(domain.router)
+    app.include_router(api)
+    errors.install(app)
+    # The last one added is the first to be passed.
+    app.add_middleware(BodyLimitMiddleware, limit=container.settings.max_body_bytes)
+    app.add_middleware(LoopbackMiddleware, refuse=errors.answer)
+    app.add_middleware(CorrelationMiddleware, on_error=errors.internal_error)
+    return app

@@ -1,0 +1,116 @@
+"""The server process's own commands: `serve` and `validate`.
+
+Exit codes: 0 fine, 1 a pipeline is invalid (`validate`), 2 cannot start or bad usage, 3 the data folder
+belongs to a live server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from factflow_protocols.errors import FactflowError
+
+if TYPE_CHECKING:
+    from factflow_server.settings import ServerSettings
+
+EXIT_INVALID = 1
+EXIT_REFUSED = 2
+EXIT_LOCKED = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except FactflowError as error:
+        print(f"factflow: error: {error.message}", file=sys.stderr)  # noqa: T201 - this is the terminal
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201 - this is the terminal
+        return EXIT_LOCKED if error.code == "data_dir_locked" else EXIT_REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m factflow_server",
+        description="The Factflow server. Every option of serve has an environment variable: "
+        "--data-dir is FACTFLOW_DATA_DIR, and so on.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the server until SIGINT or SIGTERM")
+    serve.add_argument(
+        "--embedded", action="store_true", help="queue, databases and storage in one folder"
+    )
+    serve.add_argument("--data-dir", type=Path, help="that folder (default ./.factflow)")
+    serve.add_argument("--host", help="loopback address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on, 0: any free (default 8000)")
+    serve.add_argument("--pipelines", type=Path, help="folder of pipelines to validate at start")
+    serve.add_argument(
+        "--allow-private-networks",
+        action="store_true",
+        default=None,
+        help="let adapters fetch from private and loopback addresses",
+    )
+    serve.add_argument(
+        "--durability", choices=["os", "fsync"], help="fsync also survives power loss (default os)"
+    )
+    serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
+    serve.add_argument("--max-concurrent-executions", type=int, help="default 12")
+    serve.set_defaults(command=_serve)
+    validate = commands.add_parser("validate", help="validate pipeline files without a server")
+    validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    validate.add_argument("--output", choices=["text", "json"], default="text")
+    validate.set_defaults(command=_validate)
+    for command in (serve, validate):
+        command.add_argument(
+            "--adapters", nargs="+", metavar="MODULE", help="modules with adapters of your own"
+        )
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> ServerSettings:
+    """Return the settings: what was given on the command line, else the environment."""
+    from factflow_server.settings import ServerSettings, ServerStartError
+
+    names = ServerSettings.model_fields
+    given: dict[str, Any] = {
+        name: value for name, value in vars(options).items() if name in names and value is not None
+    }
+    try:
+        return ServerSettings(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ServerStartError(
+            f"settings are invalid: {problems}",
+            hint="python -m factflow_server serve --help; the same names as FACTFLOW_… variables",
+        ) from error
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from factflow_server.settings import ServerStartError
+
+    if not options.embedded:
+        raise ServerStartError(
+            "this version runs embedded only: queue, databases and storage in one folder",
+            hint="python -m factflow_server serve --embedded",
+        )
+    settings = _settings(options)
+    from factflow_server.startup import serve
+
+    return serve(settings)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from factflow_server.validation import validate_files
+
+    reports = validate_files(options.files, options.adapters or ())
+    print(reports.as_json() if options.output == "json" else reports.as_text())  # noqa: T201 - the answer
+    return 0 if reports.is_valid else EXIT_INVALID

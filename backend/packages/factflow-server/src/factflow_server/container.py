@@ -1,0 +1,164 @@
+"""The composition root: the one place that names concrete providers and joins everything.
+
+Opened in the order things depend on each other, closed in the reverse. `stop` ends the executions
+first, while the server still answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
+from factflow_engine.manager import OrchestratorManager
+from sqlalchemy.exc import SQLAlchemyError
+
+from factflow_engine.config.loader import PipelineConfigLoader
+from factflow_engine.execution_spec import FinalState
+from factflow_engine.registry import AdapterRegistry
+from factflow_execution import tables as execution_tables
+from factflow_execution.config_repository import ConfigRepository
+from factflow_execution.config_service import ConfigService
+from factflow_execution.execution_repository import ExecutionRepository
+from factflow_execution.execution_service import ExecutionService
+from factflow_execution.progress import ProgressService
+from factflow_foundation import logs
+from factflow_foundation.clock import Clock, SystemClock
+from factflow_infra.database import sqlite_engine
+from factflow_infra.queue.embedded import EmbeddedQueue
+from factflow_infra.storage.data_lock import DataFolderLock
+from factflow_infra.storage.factory import create_storage_provider
+from factflow_lineage import tables as lineage_tables
+from factflow_lineage.repository import PipelineLineageRepository
+from factflow_lineage.writer import LineageService
+from factflow_protocols.storage import StorageProtocol
+from factflow_replay.replay.detached_replay_service import DetachedReplayService
+from factflow_server.embedded import DataDir
+from factflow_server.health import HealthService
+from factflow_server.settings import ServerSettings
+
+_log = logs.logger(__name__)
+
+
+@dataclass(slots=True)
+class Container:
+    """All that endpoints use."""
+
+    settings: ServerSettings
+    data_dir: DataDir
+    clock: Clock
+    started_at: float
+    version: str
+    storage: StorageProtocol
+    lineage_repository: PipelineLineageRepository
+    registry: AdapterRegistry
+    loader: PipelineConfigLoader
+    manager: OrchestratorManager
+    configs: ConfigService
+    executions: ExecutionService
+    progress: ProgressService
+    health: HealthService
+    replay: DetachedReplayService
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Start nothing new and end what runs; unfinished executions become `interrupted`."""
+        await self.executions.close()
+        await self.manager.stop(grace_seconds)
+
+
+@contextlib.asynccontextmanager
+async def open_container(
+    settings: ServerSettings, registry: AdapterRegistry | None = None
+) -> AsyncIterator[Container]:
+    """Open everything in the data folder; close it in reverse, whatever happened meanwhile."""
+    async with contextlib.AsyncExitStack() as stack:
+        data_dir = DataDir.at(settings.data_dir)
+        stack.enter_context(DataFolderLock(data_dir.root))
+        yield await _join(settings, data_dir, registry, stack)
+
+
+async def _join(
+    settings: ServerSettings,
+    data_dir: DataDir,
+    registry: AdapterRegistry | None,
+    stack: contextlib.AsyncExitStack,
+) -> Container:
+    clock = SystemClock()
+    if registry is None:
+        registry = AdapterRegistry.discover(settings.adapters)
+    registry.all()  # imports happen here, once, and not under a request
+    loader = PipelineConfigLoader(registry)
+
+    database = sqlite_engine(data_dir.database, durability=settings.durability)
+    stack.push_async_callback(database.dispose)
+    await execution_tables.create_schema(database)
+    storage = create_storage_provider(data_dir.storage_uri, durability=settings.durability)
+    stack.push_async_callback(storage.close)
+    queue = EmbeddedQueue(data_dir.queue, clock, durability=settings.durability)
+    stack.push_async_callback(queue.close)
+    await queue.start()
+    lineage, lineage_repository = await _open_lineage(data_dir, stack)
+
+    async def on_finished(execution_id: str, final: FinalState) -> None:
+        await executions.finished(execution_id, final)
+
+    manager = OrchestratorManager(
+        queue=queue,
+        storage=storage,
+        lineage=lineage,
+        registry=registry,
+        on_finished=on_finished,
+        max_concurrent_executions=settings.max_concurrent_executions,
+        allow_private_networks=settings.allow_private_networks,
+        clock=clock,
+    )
+    executions = ExecutionService(
+        repository=ExecutionRepository(database),
+        loader=loader,
+        registry=registry,
+        manager=manager,
+        storage=storage,
+        clock=clock,
+    )
+    return Container(
+        settings=settings,
+        data_dir=data_dir,
+        clock=clock,
+        started_at=clock.now(),
+        version=distribution_version("factflow-server"),
+        storage=storage,
+        registry=registry,
+        lineage_repository=lineage_repository,
+        manager=manager,
+        configs=ConfigService(ConfigRepository(database), loader, clock),
+        loader=loader,
+        executions=executions,
+        progress=ProgressService(lineage_repository, manager),
+        health=HealthService(
+            database=database,
+            storage=storage,
+            queue=queue,
+            lineage=lineage,
+            manager=manager,
+            max_concurrent_executions=settings.max_concurrent_executions,
+        ),
+        replay=DetachedReplayService(executions=executions, loader=loader, storage=storage),
+    )
+
+
+async def _open_lineage(
+    data_dir: DataDir, stack: contextlib.AsyncExitStack
+) -> tuple[LineageService, PipelineLineageRepository]:
+    """Open lineage for writing and for reading; a database in trouble does not keep us from starting."""
+    writing = sqlite_engine(data_dir.lineage)
+    stack.push_async_callback(writing.dispose)
+    reading = sqlite_engine(data_dir.lineage, read_only=True)
+    stack.push_async_callback(reading.dispose)
+    try:
+        await lineage_tables.create_schema(writing)
+    except (SQLAlchemyError, OSError) as error:
+        _log.warning("lineage database in trouble", error_type=type(error).__name__)
+    lineage = LineageService(writing)
+    await lineage.start()
+    stack.push_async_callback(lineage.close)
+    return lineage, PipelineLineageRepository(reading)

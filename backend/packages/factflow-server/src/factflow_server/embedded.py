@@ -1,0 +1,45 @@
+"""Where the embedded server keeps what it knows: one folder, nothing outside of it.
+
+factflow.db     configs and executions (SQLite)
+lineage.db      lineage (SQLite; can be rebuilt from the records)
+queue.db        messages under way (SQLite)
+storage/        artefacts and their records, the source of truth
+factflow.lock   held by the server that owns the folder
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """The data folder's layout; `root` is absolute."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, path: Path) -> DataDir:
+        """Return the layout of a folder, wherever the process may go later."""
+        return cls(path.expanduser().absolute())
+
+    @property
+    def database(self) -> Path:
+        """Configs and executions."""
+        return self.root / "factflow.db"
+
+    @property
+    def lineage(self) -> Path:
+        """Lineage rows."""
+        return self.root / "lineage.db"
+
+    @property
+    def queue(self) -> Path:
+        """Messages under way."""
+        return self.root / "queue.db"
+
+    @property
+    def storage_uri(self) -> str:
+        """The store of artefacts and records."""
+        return (self.root / "storage").as_uri()

@@ -1,0 +1,138 @@
+"""From what went wrong to what the client reads: one table, one shape.
+
+Every error answer is an `ErrorResponse`. What nobody foresaw becomes a 500 that carries a correlation
+id and nothing of our insides; the log has the rest under the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from factflow_engine.config.issues import ConfigurationError
+from factflow_execution.config_service import ConfigUnreadableError
+from factflow_foundation import logs
+from factflow_foundation.clock import SystemClock, isoformat
+from factflow_protocols.errors import FactflowError
+from factflow_server.api.schemas.configs import IssueSchema
+from factflow_server.api.schemas.errors import ErrorResponse
+from factflow_server.middleware.correlation import correlation_id
+
+_log = logs.logger(__name__)
+
+STATUS: Mapping[str, int] = {
+    "invalid_request": 422,
+    "config_invalid": 422,
+    "key_refused": 422,
+    "stage_not_found": 422,
+    "stage_ambiguous": 422,
+    "route_not_found": 422,
+    "replay_empty": 422,
+    "artefacts_missing": 409,
+    "execution_state": 409,
+    "tag_taken": 409,
+    "code_changed": 409,
+    "config_inactive": 409,
+    "too_many_executions": 429,
+    "config_not_found": 404,
+    "execution_not_found": 404,
+    "lineage_not_found": 404,
+    "object_not_found": 404,
+    "adapter_not_found": 404,
+    "storage_unavailable": 503,
+    "queue_unavailable": 503,
+    "lineage_unavailable": 503,
+    "database_unavailable": 503,
+    "server_stopping": 503,
+    "adapter_broken": 500,
+    "launch_failed": 500,
+}
+"""HTTP status by error code; a code that is not here is an internal error."""
+
+
+def answer(
+    status: int, code: str, detail: str, hint: str = "", issues: Sequence[Any] | None = None
+) -> JSONResponse:
+    """Return an error answer under the present request's correlation id."""
+    body = ErrorResponse(
+        detail=detail,
+        error_code=code,
+        hint=hint,
+        correlation_id=correlation_id(),
+        timestamp=isoformat(SystemClock().now()),
+        issues=None if issues is None else [IssueSchema.model_validate(issue) for issue in issues],
+    )
+    return JSONResponse(body.model_dump(exclude_none=True), status_code=status)
+
+
+def internal_error(error: BaseException) -> JSONResponse:
+    """Log an unforeseen error and return the answer that hides it."""
+    _log.error("unexpected error", error_type=type(error).__name__, exc_info=error)
+    return answer(
+        500,
+        "internal_error",
+        "something unexpected went wrong inside Factflow",
+        f"look for correlation id {correlation_id()} in the server's log",
+    )
+
+
+async def _domain_error(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, FactflowError):
+        return internal_error(error)
+    status = STATUS.get(error.code)
+    if status is None:
+        return internal_error(error)
+    if isinstance(error, ConfigUnreadableError):
+        return answer(400, error.code, error.message, error.hint, error.report.issues)
+    if isinstance(error, ConfigurationError):
+        return answer(status, error.code, error.message, error.hint, error.report.issues)
+    return answer(status, error.code, error.message, error.hint)
+
+
+async def _invalid_fields(_: Request, error: Exception) -> JSONResponse:
+    """Name every field that is wrong, without repeating the values that were sent."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        return answer(400, "invalid_request", "the body is not valid JSON")
+    lines = [f"{_place(problem['loc'])}: {problem['msg']}" for problem in problems]
+    hint = "/openapi.json describes every request"
+    if any(tuple(problem["loc"]) == ("body",) for problem in problems):
+        hint = "send a JSON object with Content-Type: application/json"
+    return answer(422, "invalid_request", "; ".join(lines) or "the request is invalid", hint)
+
+
+def _place(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location) or "request"
+
+
+async def _database_error(_: Request, error: Exception) -> JSONResponse:
+    _log.error("database error", error_type=type(error).__name__, exc_info=error)
+    return answer(
+        503,
+        "database_unavailable",
+        "the database of configs and executions does not answer",
+        "try again; factflow system health tells more",
+    )
+
+
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        return internal_error(error)
+    hint = "/openapi.json lists every endpoint" if error.status_code in {404, 405} else ""
+    response = answer(error.status_code, "invalid_request", str(error.detail), hint)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer every error in the one shape."""
+    app.add_exception_handler(FactflowError, _domain_error)
+    app.add_exception_handler(RequestValidationError, _invalid_fields)
+    app.add_exception_handler(OperationalError, _database_error)
+    app.add_exception_handler(HTTPException, _http_error)

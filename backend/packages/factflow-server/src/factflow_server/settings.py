@@ -1,0 +1,78 @@
+"""What the server can be told, by command line or by `FACTFLOW_…` environment variables."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from factflow_protocols.errors import FactflowError
+
+LOOPBACK_NAMES = frozenset({"localhost", "localhost."})
+
+
+class ServerStartError(FactflowError):
+    """The server cannot start; `exit_code` is what the process ends with."""
+
+    code: ClassVar[str] = "start_refused"
+    exit_code: ClassVar[int] = 2
+
+
+class HostRefusedError(ServerStartError):
+    """The address to listen on is not this machine's loopback."""
+
+    code = "host_refused"
+
+
+class ServerSettings(BaseSettings):
+    """The server's settings; what the command line gives wins over the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="FACTFLOW_", extra="ignore", frozen=True)
+
+    data_dir: Path = Path("./.factflow")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    adapters: Annotated[tuple[str, ...], NoDecode] = ()
+    """Modules with adapters of one's own, beside the installed ones."""
+    allow_private_networks: bool = False
+    durability: Literal["os", "fsync"] = "os"
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    max_concurrent_executions: Annotated[int, Field(ge=1, le=1000)] = 12
+    config_validator_strict: bool = True
+    """Whether an invalid shipped pipeline stops the start, or is only warned about."""
+    pipelines: Path | None = None
+    """Folder of the shipped pipelines; the repository's own when it is found and none is given."""
+    shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _split_adapters(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in value.replace(",", " ").split() if part)
+        return value
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only be this machine (`[::1]` in brackets too)."""
+    bare = host.removeprefix("[").removesuffix("]").lower()
+    if bare in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+def check_host(host: str) -> str:
+    """Return the host unchanged, or raise `HostRefusedError` unless it is loopback."""
+    if not is_loopback(host):
+        raise HostRefusedError(
+            f"will not listen on {host!r}: this version has no access tokens, so only loopback "
+            "addresses are allowed",
+            hint="--host 127.0.0.1; put an authenticating proxy on this machine to reach it from others",
+        )
+    return host

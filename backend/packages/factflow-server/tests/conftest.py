@@ -1,0 +1,74 @@
+"""A whole server in this process, spoken to over its ASGI interface."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from factflow_server.app import create_app
+from factflow_server.settings import ServerSettings
+from factflow_server.startup import running
+
+ADAPTERS = Path(__file__).parent / "arithmetic_adapters.py"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServerSettings:
+    (tmp_path / "pipelines").mkdir()
+    return ServerSettings(
+        data_dir=tmp_path / "data",
+        adapters=(str(ADAPTERS),),
+        pipelines=tmp_path / "pipelines",
+        shutdown_grace_seconds=0.2,
+        max_concurrent_executions=3,
+    )
+
+
+@pytest.fixture
+async def client(settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
+    async with running(settings) as container:
+        transport = httpx2.ASGITransport(app=create_app(container))
+        base = "http://127.0.0.1:8000/api/v1"
+        async with httpx2.AsyncClient(transport=transport, base_url=base, timeout=60) as client:
+            yield client
+
+
+@pytest.fixture
+def numbers_yaml() -> str:
+    return """\
+version: "1.0"
+name: numbers
+routes:
+  numbers:
+    inbound: {queue: numbers}
+    adapters:
+      - type: count_up
+      - type: square
+        config: {fail_on: 3}
+    outbound: squares
+  squares:
+    name: Squares of squares
+    inbound: {queue: squares}
+    adapters:
+      - type: square
+        stage: again
+init_message:
+  route: numbers
+  payload: {upto: 2}
+"""
+
+
+@pytest.fixture
+def gated_yaml(tmp_path: Path) -> str:
+    return f"""\
+version: "1.0"
+name: gated
+routes:
+  gated:
+    inbound: {{queue: gated}}
+    adapters: [{{type: gate, config: {{path: "{tmp_path / "open"}"}}}}]
+init_message: {{route: gated, payload: {{text: wait}}}}
+"""

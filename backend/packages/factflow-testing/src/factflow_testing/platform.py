@@ -1,0 +1,81 @@
+"""Everything but HTTP in a folder: engine, stored executions, replay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from factflow_engine.config.loader import PipelineConfigLoader
+from factflow_engine.execution_spec import FinalState
+from factflow_execution import tables
+from factflow_execution.execution_repository import ExecutionRepository
+from factflow_execution.execution_service import ExecutionService
+from factflow_execution.models import ExecutionDraft, PipelineExecution
+from factflow_infra.database import sqlite_engine
+from factflow_replay.replay.detached_replay_service import DetachedReplayService
+from factflow_replay.replay.models import ReplayRequest, ReplayResult
+from factflow_testing.engine import EngineUnderTest, engine_in
+
+
+@dataclass(slots=True)
+class Platform:
+    """The services a server would hold."""
+
+    engine: EngineUnderTest
+    executions: ExecutionService
+    replays: DetachedReplayService
+
+    async def start(self, yaml_text: str, init: dict[str, Any] | None = None) -> PipelineExecution:
+        """Start a fresh execution."""
+        draft = ExecutionDraft(None, "test", None, yaml_text, init=init)
+        return await self.executions.launch(draft)
+
+    async def end(self, execution_id: str) -> PipelineExecution:
+        """Wait until an execution ended and return it."""
+        async with asyncio.timeout(60):
+            await self.executions.waiter.wait(execution_id, 60)
+        return await self.executions.get(execution_id)
+
+    async def run(self, yaml_text: str, init: dict[str, Any] | None = None) -> PipelineExecution:
+        """Run a fresh execution to its end."""
+        return await self.end((await self.start(yaml_text, init)).execution_id)
+
+    async def replay(
+        self, source: str, from_stage: str, to_route: str | None = None
+    ) -> tuple[ReplayResult, PipelineExecution]:
+        """Replay and wait for the end."""
+        result = await self.replays.replay(ReplayRequest(source, from_stage, to_route))
+        return result, await self.end(result.execution.execution_id)
+
+
+@asynccontextmanager
+async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIterator[Platform]:
+    """Open a platform on a folder."""
+    services: list[ExecutionService] = []
+
+    async def finished(execution_id: str, final: FinalState) -> None:
+        await services[0].finished(execution_id, final)
+
+    database = sqlite_engine(folder / "factflow.db")
+    await tables.create_schema(database)
+    try:
+        async with engine_in(folder, modules=modules, on_finished=finished) as engine:
+            loader = PipelineConfigLoader(engine.registry)
+            executions = ExecutionService(
+                repository=ExecutionRepository(database),
+                loader=loader,
+                registry=engine.registry,
+                manager=engine.manager,
+                storage=engine.storage,
+            )
+            services.append(executions)
+            replays = DetachedReplayService(
+                executions=executions, loader=loader, storage=engine.storage
+            )
+            yield Platform(engine, executions, replays)
+    finally:
+        await database.dispose()

@@ -1,0 +1,1 @@
+"""The pipeline adapters of this package, one module each."""

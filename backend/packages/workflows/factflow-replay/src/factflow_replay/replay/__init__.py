@@ -1,0 +1,1 @@
+"""A new execution that continues from what another one stored."""

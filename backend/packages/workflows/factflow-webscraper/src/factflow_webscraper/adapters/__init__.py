@@ -1,0 +1,1 @@
+"""The stages a pipeline can name: one adapter per module."""
