@@ -18,7 +18,7 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
     """Return for each command line that reads: the path it asks, and what its table must show."""
     run, row, config = stub.RUN, stub.ROW, stub.CONFIG
     return {
-        "config list": ("/configs", "1 configs"),
+        "config list": ("/configs", "1 config"),
         f"config get {config}": (f"/configs/{config}", "name: docs  # ünïcode"),
         "execution list": ("/executions", "2 executions"),
         f"execution get {run}": (f"/executions/{run}", "1m30s"),
@@ -31,11 +31,11 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         f"lineage get {row}": (f"/lineage/{row}", "sitemap_parser"),
         f"lineage get {stub.CHILD_ROW}": (f"/lineage/{stub.CHILD_ROW}", "in process"),
         f"lineage chain {row}": (f"/lineage/{row}/chain", "1 ancestors, 1 descendants"),
-        f"lineage children {row}": (f"/lineage/{row}/children", "1 children"),
+        f"lineage children {row}": (f"/lineage/{row}/children", "1 row"),
         "lineage batch B1": ("/lineage", "--offset 2 for more"),
-        "lineage failures": ("/lineage/failures", "1 failures"),
+        "lineage failures": ("/lineage/failures", "1 failure"),
         f"lineage stats --execution {run}": ("/lineage/stats", "web_content_storage"),
-        "adapters list": ("/adapters", "1 adapters"),
+        "adapters list": ("/adapters", "1 adapter"),
         "adapters show web_scraper": ("/adapters/web_scraper", "Where to start"),
         "system health": ("/system/health", "1h01m"),
         "system health --debug": ("/system/health", "storage: 12 GiB free"),

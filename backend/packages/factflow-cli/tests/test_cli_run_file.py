@@ -122,7 +122,7 @@ def test_a_signal_stops_the_private_server_too(
     on_terminal: Run,
     tmp_path: Path,
 ) -> None:
-    screen = on_terminal("run", pipeline, STAND_IN="forever", FACTFLOW_DEFAULT="unused")
+    screen = on_terminal("run", pipeline, STAND_IN="forever")
     screen.read_until("0199a1b2")
     os.kill(screen.process.pid, number)
     ended, shown = screen.finish()

@@ -47,7 +47,7 @@ def test_findings_name_file_line_code_path_and_a_suggestion(
         FINDING,
         "pipelines/deep/good.yaml  ok",
         "",
-        "2 checked, 1 invalid, 1 errors, 0 warnings",
+        "2 checked, 1 invalid; errors: 1, warnings: 0",
     ]
 
 

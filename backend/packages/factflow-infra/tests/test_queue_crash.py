@@ -157,7 +157,6 @@ def test_kill_amid_a_deletion_leaves_nothing_for_long(tmp_path: Path) -> None:
         connection.execute(
             "UPDATE scope SET execution_id = NULL"
         )  # as the first commit of delete does
-        connection.execute("DELETE FROM message WHERE seq < 6000")
 
     async def clear() -> None:
         queue = EmbeddedQueue(path)

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from factflow_infra.queue import EmbeddedQueue
 from factflow_protocols.errors import QueueError, QueueUnavailableError
-from factflow_protocols.queue import Delivery, OutgoingMessage, Progress, QueueScope
+from factflow_protocols.queue import OutgoingMessage, Progress, QueueScope
 
 SCOPE = QueueScope("01890000-0000-7000-8000-00000000000d")
 
@@ -97,19 +98,37 @@ async def test_one_bad_message_does_not_fail_its_neighbours(queue: EmbeddedQueue
     assert await queue.progress(SCOPE) == Progress(2, 0, 0)
 
 
-async def test_late_settle_that_crosses_another_counts_once(queue: EmbeddedQueue) -> None:
-    """A stale delivery and a fresh one of the same message settle in the same moment."""
+async def test_late_settle_that_crosses_another_counts_once(
+    queue: EmbeddedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stale delivery's settle is on disk, but memory has not heard of it yet, when the fresh
+    delivery settles: one of them counts, with its children; the other one's are not announced."""
+    committed, go_on = threading.Event(), threading.Event()
+
+    def hold(point: str) -> None:
+        if point == "queue.settle.after":
+            committed.set()
+            go_on.wait(10)
+
+    monkeypatch.setattr("factflow_infra.queue.batch.reach", hold)
     await queue.open(SCOPE)
     consumer = queue.subscribe(SCOPE, "in")
     await queue.publish(SCOPE, [OutgoingMessage("in", "a", b"x")])
     stale = await consumer.take()
     await queue.release(stale)
     late = asyncio.create_task(queue.settle(stale, children=[OutgoingMessage("out", "x", b"")]))
-    await asyncio.sleep(0)
+    await asyncio.to_thread(committed.wait, 10)
     fresh = consumer.take_nowait()
-    assert isinstance(fresh, Delivery)
-    await asyncio.gather(late, queue.settle(fresh, children=[OutgoingMessage("out", "y", b"")]))
-    assert await queue.progress(SCOPE) == Progress(2, 1, 0)
+    assert fresh is not None
+    settling = queue.settle(fresh, children=[OutgoingMessage("out", "y", b"")])
+    others = queue.publish(SCOPE, [OutgoingMessage("in", "b", b"x")])
+    both = asyncio.gather(settling, others)
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(late, both)
+    assert await queue.progress(SCOPE) == Progress(3, 1, 0)
+    assert (await queue.subscribe(SCOPE, "out").take()).message_id == "x"
+    assert (await consumer.take()).message_id == "b"
 
 
 async def test_unopened_scope_takes_no_messages(queue: EmbeddedQueue) -> None:

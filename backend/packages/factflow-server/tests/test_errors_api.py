@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import httpx2
 import pytest
 
@@ -73,3 +76,16 @@ async def test_the_api_describes_itself(client: httpx2.AsyncClient) -> None:
     assert len(ids) == len(set(ids))
     assert {"run_config", "replay_execution", "get_lineage_chain"} <= set(ids)
     assert all(operation["tags"] and operation["description"] for operation in operations)
+
+
+async def test_the_written_page_tells_of_every_endpoint(client: httpx2.AsyncClient) -> None:
+    page = Path(__file__).parents[4] / "docs" / "reference" / "http-api.md"
+    told = set(re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`]*)`", page.read_text()))
+    written = {(method, re.sub(r"{[^}]*}", "{}", path)) for method, path in told}
+    described = (await client.get("http://127.0.0.1:8000/openapi.json")).json()
+    served = {
+        (method.upper(), re.sub(r"{[^}]*}", "{}", path.removeprefix("/api/v1")))
+        for path, operations in described["paths"].items()
+        for method in operations
+    }
+    assert written == served

@@ -183,6 +183,30 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert str(folder) in err
 
 
+@pytest.mark.parametrize("name", ["factflow.db", "queue.db"])
+def test_a_database_that_is_none_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".factflow").mkdir()
+    (tmp_path / ".factflow" / name).write_text(
+        "not a database, but long enough to be read as one" * 99
+    )
+    code, err = refused(tmp_path, "serve", "--embedded", "--port", "0")
+    assert code == 2
+    assert err.startswith("factflow: error: ")
+    assert name in err
+
+
+def test_a_lost_lineage_database_does_not_keep_it_from_starting(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / ".factflow").mkdir()
+    (tmp_path / ".factflow" / "lineage.db").write_text("not a database" * 99)
+    server = serve("--log-level", "error")
+    health = server.client.get("/system/health").json()
+    assert health["status"] == "degraded"
+    refused = server.client.get("/lineage")
+    assert (refused.status_code, refused.json()["error_code"]) == (503, "lineage_unavailable")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GAP = 2
-READABLE = 24
+READABLE = 16
 """Cells. A text column is not cut below this while there is a column that may leave instead."""
 NARROWEST = 8
 """Cells. Below this a text column is cut only together with the ids."""
@@ -165,7 +165,7 @@ def print_total(answer: Row, shown: int, noun: str) -> None:
     elif shown < total:
         print_line(f"showing {shown} of {total} {noun}, the last ones")
     else:
-        print_line(f"{total} {noun}")
+        print_line(f"{total} {noun.removesuffix('s') if total == 1 else noun}")
 
 
 def _coloured(cell: str) -> Text:

@@ -81,6 +81,9 @@ class BatchGatherer:
             for _, future in batch:
                 future.cancel()
             raise
+        except SystemExit as error:  # would end the server from within a task
+            await self._halve(batch, RuntimeError(f"the adapter called sys.exit({error.code!r})"))
+            return
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything; its messages get it
             await self._halve(batch, error)
             return

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from factflow_engine.manager import OrchestratorManager
-
 from factflow_engine.config.issues import ConfigurationError
 from factflow_engine.execution_spec import RouteRuntime
+from factflow_engine.manager import OrchestratorManager
 from factflow_execution.models import PipelineExecution
 from factflow_execution.snapshot import snapshot_config
 from factflow_lineage.errors import LineageUnavailableError

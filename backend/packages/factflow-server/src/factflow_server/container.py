@@ -10,11 +10,14 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from factflow_engine.manager import OrchestratorManager
-from sqlalchemy.exc import SQLAlchemyError
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.execution_spec import FinalState
+from factflow_engine.manager import OrchestratorManager
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
@@ -35,9 +38,22 @@ from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
-from factflow_server.settings import ServerSettings
+from factflow_server.settings import ServerSettings, ServerStartError
 
 _log = logs.logger(__name__)
+
+
+class DatabaseUnusableError(ServerStartError):
+    """The database of configs and executions cannot be opened."""
+
+    code = "database_unavailable"
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        super().__init__(
+            f"cannot open the database {path}: {cause}",
+            hint="restore it from a copy of the data folder, or start with another --data-dir",
+        )
 
 
 @dataclass(slots=True)
@@ -67,31 +83,26 @@ class Container:
 
 
 @contextlib.asynccontextmanager
-async def open_container(
-    settings: ServerSettings, registry: AdapterRegistry | None = None
-) -> AsyncIterator[Container]:
-    """Open everything in the data folder; close it in reverse, whatever happened meanwhile."""
+async def open_container(settings: ServerSettings) -> AsyncIterator[Container]:
+    """Open everything in the data folder; close it in reverse, whatever happened meanwhile.
+
+    Raises `DataFolderLockedError`, `DataFolderUnwritableError`, `DatabaseUnusableError`, and what
+    registry, storage and queue say of what they cannot use.
+    """
     async with contextlib.AsyncExitStack() as stack:
         data_dir = DataDir.at(settings.data_dir)
         stack.enter_context(DataFolderLock(data_dir.root))
-        yield await _join(settings, data_dir, registry, stack)
+        yield await _join(settings, data_dir, stack)
 
 
 async def _join(
-    settings: ServerSettings,
-    data_dir: DataDir,
-    registry: AdapterRegistry | None,
-    stack: contextlib.AsyncExitStack,
+    settings: ServerSettings, data_dir: DataDir, stack: contextlib.AsyncExitStack
 ) -> Container:
     clock = SystemClock()
-    if registry is None:
-        registry = AdapterRegistry.discover(settings.adapters)
+    registry = AdapterRegistry.discover(settings.adapters)
     registry.all()  # imports happen here, once, and not under a request
     loader = PipelineConfigLoader(registry)
-
-    database = sqlite_engine(data_dir.database, durability=settings.durability)
-    stack.push_async_callback(database.dispose)
-    await execution_tables.create_schema(database)
+    database = await _open_database(settings, data_dir, stack)
     storage = create_storage_provider(data_dir.storage_uri, durability=settings.durability)
     stack.push_async_callback(storage.close)
     queue = EmbeddedQueue(data_dir.queue, clock, durability=settings.durability)
@@ -139,11 +150,25 @@ async def _join(
             storage=storage,
             queue=queue,
             lineage=lineage,
+            lineage_repository=lineage_repository,
             manager=manager,
             max_concurrent_executions=settings.max_concurrent_executions,
         ),
         replay=DetachedReplayService(executions=executions, loader=loader, storage=storage),
     )
+
+
+async def _open_database(
+    settings: ServerSettings, data_dir: DataDir, stack: contextlib.AsyncExitStack
+) -> AsyncEngine:
+    """Open the database of configs and executions. Raises `DatabaseUnusableError`."""
+    database = sqlite_engine(data_dir.database, durability=settings.durability)
+    stack.push_async_callback(database.dispose)
+    try:
+        await execution_tables.create_schema(database)
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseUnusableError(data_dir.database, error) from error
+    return database
 
 
 async def _open_lineage(

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.manager import OrchestratorManager
 from factflow_foundation import keys
+from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_protocols.errors import FactflowError
 from factflow_protocols.queue import QueueProtocol, QueueScope
@@ -47,6 +48,7 @@ class HealthService:
         storage: StorageProtocol,
         queue: QueueProtocol,
         lineage: LineageService,
+        lineage_repository: PipelineLineageRepository,
         manager: OrchestratorManager,
         max_concurrent_executions: int,
     ) -> None:
@@ -54,6 +56,7 @@ class HealthService:
         self._storage = storage
         self._queue = queue
         self._lineage = lineage
+        self._lineage_repository = lineage_repository
         self._manager = manager
         self._max = max_concurrent_executions
 
@@ -63,8 +66,9 @@ class HealthService:
             _ask("database", self._ask_database),
             _ask("queue", self._ask_queue),
             _ask("storage", self._ask_storage),
+            self._lineage_component(),
         )
-        return [*asked, self._lineage_component(), self._orchestrator_component()]
+        return [*asked, self._orchestrator_component()]
 
     async def _ask_database(self) -> None:
         async with self._database.connect() as connection:
@@ -73,19 +77,24 @@ class HealthService:
     async def _ask_queue(self) -> None:
         await self._queue.progress(QueueScope("health"))
 
+    async def _ask_lineage(self) -> None:
+        await self._lineage_repository.counts("health")
+
     async def _ask_storage(self) -> None:
         await self._storage.exists(f"{keys.ROOT}/health")
 
-    def _lineage_component(self) -> Component:
+    async def _lineage_component(self) -> Component:
+        """Ask for reading, and look at what waits to be written; work goes on without either."""
+        read = await _ask("lineage", self._ask_lineage)
         health = self._lineage.health()
-        if health.ok:
-            return Component("lineage", "healthy", f"{health.backlog} rows wait to be written")
-        why = f": {health.last_error}" if health.last_error else ""
-        return Component(
-            "lineage",
-            "degraded",
-            f"{health.backlog} rows wait to be written, {health.dropped} were dropped{why}",
-        )
+        message = f"{health.backlog} rows wait to be written"
+        if not health.ok:
+            why = f": {health.last_error}" if health.last_error else ""
+            message += f", {health.dropped} were dropped{why}"
+        if read.status != "healthy":
+            message += f"; {read.message}"
+        ok = health.ok and read.status == "healthy"
+        return Component("lineage", "healthy" if ok else "degraded", message)
 
     def _orchestrator_component(self) -> Component:
         running = len(self._manager.running())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
@@ -158,3 +160,34 @@ class IncrementAdapter:
 
     async def process(self, context: PipelineContext) -> AdapterResult:
         return AdapterResult({"n": context.payload["n"] + 1})
+
+
+class MisbehaveConfig(AdapterConfigModel):
+    how: str
+    token: str = ""
+
+
+@register_adapter_type("misbehave", config=MisbehaveConfig)
+class MisbehaveAdapter:
+    """Does what an adapter should not: exits, cancels itself, returns rubbish, holds the loop."""
+
+    def __init__(self, config: MisbehaveConfig) -> None:
+        self._config = config
+
+    async def process(self, context: PipelineContext) -> Any:
+        how = self._config.how
+        if how == "exit":
+            sys.exit(3)
+        if how == "cancel":
+            raise asyncio.CancelledError
+        if how == "rubbish":
+            return {"not": "a result"}
+        if how == "unjsonable":
+            return AdapterResult({"x": object()})
+        if how == "metadata":
+            return AdapterResult({}, metadata={"x": object()})
+        if how == "leak":
+            raise RuntimeError(f"refused with token {self._config.token}")
+        if how == "stall":
+            threading.Event().wait(1.6)  # what a careless adapter does: it blocks the loop
+        return AdapterResult(context.payload)

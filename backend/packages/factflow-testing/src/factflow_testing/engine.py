@@ -26,6 +26,7 @@ from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.tables import create_schema
 from factflow_lineage.writer import LineageService
+from factflow_protocols.storage import StorageProtocol
 
 ADAPTERS = "factflow_testing.adapters"
 OnFinished = Callable[[str, FinalState], Awaitable[None]]
@@ -125,6 +126,7 @@ async def engine_in(
     clock: Clock | None = None,
     modules: tuple[str, ...] = (),
     on_finished: OnFinished | None = None,
+    wrap_storage: Callable[[StorageProtocol], StorageProtocol] = lambda store: store,
 ) -> AsyncIterator[EngineUnderTest]:
     """Open an engine on a folder; a second one on the same folder finds what the first left."""
     writing = sqlite_engine(folder / "lineage.db")
@@ -142,7 +144,7 @@ async def engine_in(
 
     manager = OrchestratorManager(
         queue=queue,
-        storage=storage,
+        storage=wrap_storage(storage),
         lineage=lineage,
         registry=registry,
         on_finished=on_finished or finished,

@@ -18,6 +18,7 @@ from factflow_replay.replay.models import (
     StageNotFoundError,
 )
 from factflow_testing.platform import Platform, platform_in
+from factflow_testing.waiting import eventually
 
 PIPELINE = """
 version: "1.0"
@@ -138,8 +139,11 @@ async def test_provenance_is_recorded(platform: Platform) -> None:
 async def test_what_a_cancelled_run_left_queued_runs_in_the_replay(platform: Platform) -> None:
     text = PIPELINE.replace("{type: echo, stage: tail}", "{type: hang, stage: tail}")
     source = await platform.start(text)
-    while len(await platform.engine.records(source.execution_id, "first", "keep")) < 5:
-        await platform.engine.lineage.flush()
+
+    async def all_kept() -> bool:
+        return len(await platform.engine.records(source.execution_id, "first", "keep")) == 5
+
+    await eventually(all_kept)
     await platform.executions.cancel(source.execution_id, 0.0)
     ended = await platform.end(source.execution_id)
     assert ended.status == "cancelled"

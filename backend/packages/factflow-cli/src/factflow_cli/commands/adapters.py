@@ -30,7 +30,7 @@ def list_adapters(session: Session) -> None:
     def draw() -> None:
         print_table(LIST_COLUMNS, found)
         print_line()
-        print_line(f"{len(found)} adapters")
+        print_line(f"{len(found)} adapter{'s' if len(found) != 1 else ''}")
         broken = answer.get("broken")
         for adapter in broken if isinstance(broken, list) else ():
             if isinstance(adapter, Mapping):

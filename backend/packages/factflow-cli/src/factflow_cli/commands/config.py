@@ -104,7 +104,7 @@ def _draw_reports(reports: list[dict[str, Any]]) -> None:
     invalid = sum(not report["is_valid"] for report in reports)
     errors, warnings = _count(reports, "error"), _count(reports, "warning")
     print_line()
-    print_line(f"{len(reports)} checked, {invalid} invalid, {errors} errors, {warnings} warnings")
+    print_line(f"{len(reports)} checked, {invalid} invalid; errors: {errors}, warnings: {warnings}")
 
 
 @command(

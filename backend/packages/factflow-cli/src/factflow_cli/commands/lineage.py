@@ -223,7 +223,7 @@ def children(
 ) -> None:
     """List the rows that a message led to directly."""
     answer = session.api.get(path("lineage", lineage_id, "children"), limit=limit, offset=offset)
-    _show_rows(session, answer, "children", offset)
+    _show_rows(session, answer, "rows", offset)
 
 
 @command(

@@ -1,7 +1,7 @@
 """The queue's file: one SQLite database, one connection, one thread.
 
-Statements take many rows at once. That is not only about SQLite: `sqlite3` lets go of the interpreter
-lock around every step, and beside a busy event loop each step then waits to get it back.
+Statements take many rows at once. That is not only for SQLite's sake: `sqlite3` lets go of the
+interpreter lock around every step, and beside a busy event loop each may have to wait to get it back.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factflow_server.api.schemas.executions import ExecutionSchema
+from factflow_replay.replay.models import ReplayResult
+from factflow_server.api.schemas.executions import ExecutionSchema, execution_fields
 
 
 class ReplayBody(BaseModel):
@@ -45,17 +47,39 @@ class NotSelectedSchema(BaseModel):
     filtered: int = 0
     not_settled: int = 0
     covered: int = 0
+    without_artefact: int = 0
 
 
 class ReplayResponse(ExecutionSchema):
-    """The new execution, and what was chosen for it."""
+    """The new execution, and what was chosen for it; `objects_published` is what its plan holds."""
 
     from_execution_id: str
     from_stage: str
     to_route: str | None
-    to_queue: str | None
+    to_queue: str
     objects_found: int
     objects_published: int
     selected: SelectedSchema
     not_selected: NotSelectedSchema
     note: str
+
+    @classmethod
+    def of_result(cls, result: ReplayResult) -> ReplayResponse:
+        """Return what a replay answers."""
+        counts = asdict(result.counts)
+        return cls(
+            **execution_fields(result.execution),
+            from_execution_id=result.from_execution_id,
+            from_stage=result.from_stage,
+            to_route=result.to_route,
+            to_queue=result.to_queue,
+            objects_found=result.objects_found,
+            objects_published=result.objects_found,
+            selected=SelectedSchema(**_only(SelectedSchema, counts)),
+            not_selected=NotSelectedSchema(**_only(NotSelectedSchema, counts)),
+            note=result.note,
+        )
+
+
+def _only(model: type[BaseModel], counts: dict[str, int]) -> dict[str, int]:
+    return {name: counts[name] for name in model.model_fields}

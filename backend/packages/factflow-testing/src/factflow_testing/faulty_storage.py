@@ -1,0 +1,55 @@
+"""A store that can be switched off, over a real one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from factflow_protocols.errors import StorageUnavailableError
+from factflow_protocols.storage import ObjectInfo, StorageProtocol
+
+
+class FaultyStorage:
+    """Fulfils `StorageProtocol`; while `full` is set every write says the disk is full.
+
+    `refused` counts the writes that were turned away.
+    """
+
+    def __init__(self, real: StorageProtocol) -> None:
+        self._real = real
+        self.full = False
+        self.refused = 0
+
+    async def write(
+        self,
+        key: str,
+        data: bytes | None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        extension: str = "",
+    ) -> str | None:
+        if self.full:
+            self.refused += 1
+            raise StorageUnavailableError("no space left on the device")
+        return await self._real.write(key, data, metadata, extension=extension)
+
+    async def read(self, key: str) -> bytes:
+        return await self._real.read(key)
+
+    async def exists(self, key: str) -> bool:
+        return await self._real.exists(key)
+
+    def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
+        return self._real.list(prefix, records=records)
+
+    async def metadata(self, key: str) -> dict[str, Any]:
+        return await self._real.metadata(key)
+
+    async def info(self, key: str) -> ObjectInfo:
+        return await self._real.info(key)
+
+    async def delete(self, key: str) -> None:
+        await self._real.delete(key)
+
+    async def close(self) -> None:
+        await self._real.close()
