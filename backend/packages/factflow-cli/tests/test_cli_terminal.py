@@ -26,6 +26,17 @@ def test_a_reader_that_leaves_early_is_no_error(server: Any, stub: Any, program:
     server.answers["GET /lineage"] = stub.page("entries", rows)
     done = program(f"{{}} lineage list --execution {stub.RUN} | head -n 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"{\n", b"")
+    for line in (f"storage get {stub.KEY}", "execution list", "--help", "--version"):
+        done = program(f"{{}} {line} | true")
+        assert (done.returncode, done.stderr) == (0, b""), line
+
+
+def test_the_exit_code_stands_although_nobody_reads_the_result(
+    server: Any, stub: Any, program: Shell
+) -> None:
+    server.answers[f"POST /executions/{stub.RUN}/wait"] = stub.ended(stub.RUN, "failed")
+    server.answers[f"GET /executions/{stub.RUN}"] = stub.execution("failed")
+    assert program(f"{{}} execution wait {stub.RUN} | true").returncode == 1
 
 
 def test_a_locale_without_unicode_still_gives_utf_8(server: Any, stub: Any, program: Shell) -> None:

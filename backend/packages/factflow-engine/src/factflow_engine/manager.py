@@ -136,10 +136,15 @@ class OrchestratorManager:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
+    async def _finish(self, execution_id: str, final: FinalState) -> None:
+        # Whoever waits for the end may start the next one at once, so the slot is free before it shows.
+        self._reserved.discard(execution_id)
+        await self._on_finished(execution_id, final)
+
     async def _run(self, orchestrator: PipelineOrchestrator) -> None:
         execution_id = orchestrator.spec.execution_id
         try:
-            await orchestrator.run(lambda final: self._on_finished(execution_id, final))
+            await orchestrator.run(lambda final: self._finish(execution_id, final))
         except Exception as error:  # noqa: BLE001 - the task has nobody to raise to
             log.error("execution did not end cleanly", execution_id=execution_id, error=repr(error))
         finally:

@@ -1,0 +1,68 @@
+# Everything a newcomer needs: `make demo`, `make test`. Bare `make` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYPROJECTS := pyproject.toml $(wildcard backend/packages/factflow-*/pyproject.toml \
+	backend/packages/workflows/factflow-*/pyproject.toml)
+SOURCES := $(wildcard backend/packages/*/src backend/packages/workflows/*/src bench demo)
+TESTS := $(wildcard backend/packages/*/tests backend/packages/workflows/*/tests)
+CODE := backend tests $(wildcard bench demo)
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
+# The virtualenv's own interpreter serves; uv downloads none and uses no other environment.
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+unexport VIRTUAL_ENV
+
+.PHONY: help setup demo test test-long lint types contracts check bench format clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: $(READY) ## make .venv with everything in it; .venv/bin/factflow is ready then
+
+demo: $(READY) ## run the example pipeline on a small site (SITEMAP=URL: on a real one), then replay it
+	@$(BIN)/python demo/run.py $${SITEMAP:+--sitemap "$$SITEMAP"}
+
+test: $(READY) ## all tests but the long ones
+	$(PYTEST) -m 'not long' $(ARGS)
+
+test-long: $(READY) ## the tests that take minutes
+	$(PYTEST) -m long --timeout 1800 $(ARGS)
+
+lint: $(READY) ## style and likely mistakes
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: $(READY) ## strict types
+	$(BIN)/mypy $(SOURCES) tests
+	@for tests in $(TESTS); do $(BIN)/mypy $$tests || exit; done  # conftest.py is one name in each
+
+contracts: $(READY) ## which package may import which
+	$(BIN)/lint-imports
+
+check: lint types contracts ## lint, types and contracts
+
+bench: $(READY) ## measure throughput
+	$(BIN)/python bench/run.py $(ARGS)
+
+format: $(READY) ## put the code into its format
+	$(BIN)/ruff check --fix-only --quiet $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+clean: ## remove .venv and what tools and demos left
+	rm -rf $(VENV) .demo .factflow .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Done again when a pyproject changes, or when the Python behind the virtualenv is gone.
+ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
+.PHONY: $(READY)
+endif
+$(READY): $(PYPROJECTS) .ci/make-venv
+	@.ci/make-venv $(VENV)
+	@touch $@
