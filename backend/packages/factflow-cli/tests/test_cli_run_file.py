@@ -65,7 +65,7 @@ def test_without_a_server_a_private_one_runs_it_and_is_gone_afterwards(
     assert ended.code == 0
     assert stub.RUN in ended.text
     assert "starting a private one on ./.factflow" in ended.err
-    assert "factflow serve" in ended.err, "the next commands need a server again"
+    assert "  factflow serve\n" in ended.err, "the next commands need a server again"
     pid = int((tmp_path / ".factflow" / "serving").read_text())
     assert f"(pid {pid})" in ended.err
     assert _is_gone(pid)
@@ -123,12 +123,14 @@ def test_a_signal_stops_the_private_server_too(
     tmp_path: Path,
 ) -> None:
     screen = on_terminal("run", pipeline, STAND_IN="forever")
-    screen.read_until("0199a1b2")
+    screen.read_until("2 failed")
     os.kill(screen.process.pid, number)
     ended, shown = screen.finish()
     if "starting a private one" not in shown:
         pytest.skip("a server answers at the default address of this machine")
     assert ended == code
+    if number == signal.SIGINT:
+        assert "it goes on with: factflow serve" in shown
     assert _is_gone(int((tmp_path / ".factflow" / "serving").read_text()))
     assert (tmp_path / ".factflow" / "stopped").exists(), "it was asked to stop, not killed"
     assert "Traceback" not in shown

@@ -132,3 +132,4 @@ def test_bars_show_every_route_and_leave_the_result_behind(
     assert any(line.startswith("status") and "completed" in line for line in lines)
     assert f"  factflow execution stats {stub.RUN}" in lines
     assert max(len(line) for line in lines) <= 80
+    assert "\x1b[?25h" in shown, "the cursor is back"

@@ -71,7 +71,7 @@ async def test_listing_by_status_counts_only_those(repository: ExecutionReposito
     page = await repository.list("failed", 10, 0)
     assert [row.execution_id for row in page.rows] == ["execution-2"]
     assert page.total == 1
-    assert await repository.running() == ["execution-1", "execution-3"]
+    assert await repository.with_status("running") == ["execution-1", "execution-3"]
 
 
 @pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])

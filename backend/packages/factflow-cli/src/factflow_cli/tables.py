@@ -45,7 +45,8 @@ class Column:
     """One column: `value` is a field's name or a function of the row.
 
     `keep` says how dear it is: 0 never leaves, and the highest number leaves first. `whole` columns
-    are never cut (ids), `right` ones stand at the right edge (numbers).
+    are never cut (ids), `right` ones stand at the right edge (numbers), and `wraps` ones continue on
+    the next line (sentences).
     """
 
     header: str
@@ -53,6 +54,7 @@ class Column:
     keep: int = 0
     whole: bool = False
     right: bool = False
+    wraps: bool = False
 
     def cell(self, row: Row) -> str:
         """Return what stands in this column for the row, `-` for nothing."""
@@ -83,8 +85,8 @@ def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
             column.header,
             width=widths[column],
             justify="right" if column.right else "left",
-            no_wrap=not column.whole,
-            overflow="fold" if column.whole else "ellipsis",
+            no_wrap=not (column.whole or column.wraps),
+            overflow="fold" if column.whole or column.wraps else "ellipsis",
         )
     for place in range(len(rows)):
         table.add_row(*(_coloured(cells[column][place]) for column in kept))

@@ -93,6 +93,8 @@ def say(message: str) -> None:
 
 def say_error(message: str, hint: str, issues: Sequence[Mapping[str, Any]] = ()) -> None:
     """Print `error: …`, what validation found, and `hint: …` on stderr."""
+    if issues:
+        message = message.partition("\n")[0]  # its further lines tell of the same findings
     _stderr(f"error: {one_line(message)}")
     for issue in issues:
         _stderr(f"  {issue_line(issue)}")

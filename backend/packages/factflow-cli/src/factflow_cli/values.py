@@ -25,7 +25,8 @@ def took(milliseconds: Any) -> str:
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
         return ""
     if milliseconds < 1000:
-        return f"{milliseconds:.3g}ms" if milliseconds < 999.5 else "1s"
+        exact = f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:.3g}"
+        return f"{exact}ms" if milliseconds < 999.5 else "1s"
     return format_duration(milliseconds / 1000)
 
 

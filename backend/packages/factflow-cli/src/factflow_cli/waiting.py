@@ -111,10 +111,10 @@ class _Waiter:
 
     def _sit_out(self, error: CliError) -> None:
         """Wait a moment when the server is only away; raise the error when it is not, or too long."""
+        if error.passing and self._on_lost is not None:
+            self._on_lost()
         if not error.passing or not self._has_answered:
             raise error
-        if self._on_lost is not None:
-            self._on_lost()
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now

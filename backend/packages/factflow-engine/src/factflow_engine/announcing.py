@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from factflow_engine import envelope as envelopes
+from factflow_engine.lineage_rows import announced_count
 from factflow_engine.outcome_draft import Work
 from factflow_engine.route_context import RouteContext
 from factflow_foundation.records import Child, OutcomeRecord
@@ -22,7 +23,7 @@ async def announce(
     if record.outcome == "stored" and work.fresh is not None and record.children:
         work.inline = {record.children[0].message_id: work.fresh.data}
     chunk: list[OutgoingMessage] = []
-    if context.announced_count(record):
+    if announced_count(context.graph, record):
         async for children in context.store.children(record):
             for child in children:
                 if len(chunk) == CHUNK:

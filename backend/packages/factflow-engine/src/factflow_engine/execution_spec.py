@@ -56,6 +56,8 @@ class ExecutionSpec:
     source: MessageSource | None = None
     skip_init: bool = False
     is_replay: bool = False
+    resumed: bool = False
+    """It ran before and was cut off: what is published again may have been handled already."""
     generation: int = 1
 
 

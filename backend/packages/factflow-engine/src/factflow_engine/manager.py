@@ -20,7 +20,7 @@ from factflow_engine.stall_watch import Stall, StallWatch
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_lineage.writer import LineageService
-from factflow_protocols.queue import QueueProtocol
+from factflow_protocols.queue import QueueProtocol, QueueScope
 from factflow_protocols.storage import StorageProtocol
 
 DEFAULT_LIMIT = 12
@@ -58,6 +58,7 @@ class OrchestratorManager:
         self._allow_private_networks = allow_private_networks
         self._environ = environ
         self._reserved: set[str] = set()
+        self._slot_freed = asyncio.Event()
         self._orchestrators: dict[str, PipelineOrchestrator] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -71,10 +72,17 @@ class OrchestratorManager:
             )
         self._reserved.add(execution_id)
 
+    async def reserve_when_free(self, execution_id: str) -> None:
+        """Take a slot as soon as there is one."""
+        while len(self._reserved) >= self._limit:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+        self._reserved.add(execution_id)
+
     def release(self, execution_id: str) -> None:
         """Give back a slot whose execution did not start; a running one keeps its slot."""
         if execution_id not in self._orchestrators:
-            self._reserved.discard(execution_id)
+            self._free(execution_id)
 
     async def start(self, spec: ExecutionSpec) -> None:
         """Start an execution that holds a slot; return when every route takes messages.
@@ -102,6 +110,11 @@ class OrchestratorManager:
         if orchestrator is not None and task is not None:
             orchestrator.stop("cancelled", grace_seconds)
             await asyncio.wait([task])
+
+    async def discard(self, execution_id: str, generation: int = 1) -> None:
+        """Forget the queues of an execution that will not run again."""
+        if execution_id not in self._orchestrators:
+            await self._services.queue.delete(QueueScope(execution_id, generation))
 
     def is_running(self, execution_id: str) -> bool:
         """Tell whether an execution runs in this process."""
@@ -136,9 +149,13 @@ class OrchestratorManager:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
 
+    def _free(self, execution_id: str) -> None:
+        self._reserved.discard(execution_id)
+        self._slot_freed.set()
+
     async def _finish(self, execution_id: str, final: FinalState) -> None:
         # Whoever waits for the end may start the next one at once, so the slot is free before it shows.
-        self._reserved.discard(execution_id)
+        self._free(execution_id)
         await self._on_finished(execution_id, final)
 
     async def _run(self, orchestrator: PipelineOrchestrator) -> None:
@@ -150,5 +167,5 @@ class OrchestratorManager:
         finally:
             del self._orchestrators[execution_id]
             del self._tasks[execution_id]
-            self._reserved.discard(execution_id)
+            self._free(execution_id)
             self._services.watch.release()

@@ -15,13 +15,14 @@ from factflow_engine import payloads
 from factflow_engine.announcing import announce
 from factflow_engine.batching import Answer
 from factflow_engine.fan_out import FannedOut, FanOut, plain_metadata
+from factflow_engine.lineage_rows import row_of
 from factflow_engine.outcome_draft import OutcomeDraft, Work
 from factflow_engine.payloads import EncodedPayload
 from factflow_engine.route_context import RouteContext
 from factflow_engine.stage import Stage
 from factflow_foundation.keys import StageKey
 from factflow_foundation.records import OutcomeRecord
-from factflow_lineage.models import PipelineLineageEntry, entry_from_record
+from factflow_lineage.models import PipelineLineageEntry
 from factflow_protocols.errors import PermanentError, StorageError
 from factflow_protocols.pipeline import AdapterResult, PipelineContext
 from factflow_protocols.queue import Delivery
@@ -243,5 +244,4 @@ class MessageHandler:
         )
 
     def _record_lineage(self, record: OutcomeRecord) -> None:
-        expected = 1 if self._goes_on(record) else self._context.announced_count(record)
-        self._context.lineage.record(entry_from_record(record, expected_children=expected))
+        self._context.lineage.record(row_of(self._context.graph, record))

@@ -13,6 +13,7 @@ from factflow_engine.payloads import JSON
 from factflow_engine.route_context import EngineServices
 from factflow_foundation import ids, keys
 from factflow_protocols.queue import OutgoingMessage, QueueScope
+from factflow_protocols.storage import StorageProtocol
 
 CHUNK = 500
 
@@ -60,19 +61,14 @@ class Publisher:
         return self._init(start)
 
     async def _init(self, start: int) -> AsyncIterator[PlannedMessage]:
-        init = self._spec.config.init_message
-        if init is None or self._spec.skip_init or start > 0:
+        if self._spec.skip_init or start > 0:
             return
-        key = keys.init_key(self._spec.execution_id)
-        record = await self._holder.until_done(lambda: self._services.store.storage.metadata(key))
-        yield PlannedMessage(
-            origin_id=ids.init_origin(init.route),
-            route=init.route,
-            entry_stage=self._graph.stages(init.route)[0].stage_name,
-            input_key=str(record["output_key"]),
-            input_hash=str(record.get("output_hash", "")),
-            content_type=JSON,
+        storage, execution_id = self._services.store.storage, self._spec.execution_id
+        message = await self._holder.until_done(
+            lambda: stored_init_message(storage, self._graph, execution_id)
         )
+        if message is not None:
+            yield message
 
     def _outgoing(self, item: PlannedMessage) -> OutgoingMessage:
         message = ids.message_id(self._spec.execution_id, item.origin_id)
@@ -86,6 +82,28 @@ class Publisher:
             content_type=item.content_type,
             metadata=dict(item.metadata),
             replayed_from=item.replayed_from,
+            repeat=self._spec.resumed,
         )
         queue = self._graph.route(item.route).inbound.queue
         return OutgoingMessage(queue, message, envelopes.encode(envelope))
+
+
+async def stored_init_message(
+    storage: StorageProtocol, graph: PipelineGraph, execution_id: str
+) -> PlannedMessage | None:
+    """Return the message an execution's stored init payload makes; None without an `init_message`.
+
+    Raises `ObjectNotFoundError` when the payload is not stored.
+    """
+    init = graph.config.init_message
+    if init is None:
+        return None
+    record = await storage.metadata(keys.init_key(execution_id))
+    return PlannedMessage(
+        origin_id=ids.init_origin(init.route),
+        route=init.route,
+        entry_stage=graph.stages(init.route)[0].stage_name,
+        input_key=str(record["output_key"]),
+        input_hash=str(record.get("output_hash", "")),
+        content_type=JSON,
+    )

@@ -14,7 +14,6 @@ from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.retry_policy import RetryPolicy
 from factflow_engine.stall_watch import StallWatch
 from factflow_foundation.clock import Clock
-from factflow_foundation.records import OutcomeRecord
 from factflow_lineage.writer import LineageService
 from factflow_protocols.queue import QueueProtocol, QueueScope
 
@@ -57,7 +56,7 @@ class RouteContext:
         self.retries = RetryPolicy.of(errors)
         self.outbound = self._target_of(graph, graph.outbound(route_id))
         self.dead_letters = self._target_of(graph, errors.dead_letter_queue, consumed_only=True)
-        self._graph = graph
+        self.graph = graph
         self._watch = services.watch
         self._slots = asyncio.Semaphore(graph.route(route_id).inbound.concurrency)
 
@@ -70,25 +69,19 @@ class RouteContext:
 
     def is_last(self, stage: str) -> bool:
         """Tell whether a stage is its route's last."""
-        return self._graph.next_stage(self.route_id, stage) is None
+        return self.graph.next_stage(self.route_id, stage) is None
 
     def target_after(self, stage: str) -> Target:
         """Return where children emitted by a stage go: on in this route, or out of it."""
-        following = self._graph.next_stage(self.route_id, stage)
+        following = self.graph.next_stage(self.route_id, stage)
         if following is not None:
-            queue = self._graph.route(self.route_id).inbound.queue
+            queue = self.graph.route(self.route_id).inbound.queue
             return Target(queue, self.route_id, following)
         return self.outbound or Target("", "", "")
 
     def queue_of(self, route_id: str) -> str:
         """Return the inbound queue of a route of this pipeline."""
-        return self._graph.route(route_id).inbound.queue
-
-    def announced_count(self, record: OutcomeRecord) -> int:
-        """Return how many messages a record announces; artefacts without a reader are none."""
-        if record.outcome == "fanned_out" and not self.target_after(record.stage).route:
-            return 0
-        return record.children_count
+        return self.graph.route(route_id).inbound.queue
 
     @staticmethod
     def _target_of(

@@ -6,7 +6,7 @@ import builtins
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import RowMapping, func, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -77,11 +77,26 @@ class ExecutionRepository:
         async with self._engine.begin() as connection:
             return (await connection.execute(query)).rowcount == 1
 
-    async def running(self) -> builtins.list[str]:
-        """Return the ids of executions whose status is `running`, oldest first."""
+    async def update(self, execution_id: str, **values: Any) -> None:
+        """Set other columns than the status."""
+        query = update(executions).where(executions.c.execution_id == execution_id)
+        async with self._engine.begin() as connection:
+            await connection.execute(query.values(**values))
+
+    async def with_lineage_gap(self) -> builtins.list[str]:
+        """Return the ids of ended executions whose lineage lacks rows, oldest first."""
+        return await self._ids(
+            executions.c.lineage_gap > 0, executions.c.status.not_in(["running", "interrupted"])
+        )
+
+    async def with_status(self, status: ExecutionStatus) -> builtins.list[str]:
+        """Return the ids of executions in a status, oldest first."""
+        return await self._ids(executions.c.status == status)
+
+    async def _ids(self, *conditions: ColumnElement[bool]) -> builtins.list[str]:
         query = (
             select(executions.c.execution_id)
-            .where(executions.c.status == "running")
+            .where(*conditions)
             .order_by(executions.c.started_at, executions.c.execution_id)
         )
         async with self._engine.connect() as connection:

@@ -124,19 +124,22 @@ class ExecutionService:
         `ExecutionNotFoundError`, and `ExecutionStateError` when it does not run.
         """
         execution = await self.get(id_or_tag)
-        if execution.status != "running":
+        if execution.status not in {"running", "interrupted"}:
             raise ExecutionStateError(
                 f"execution {execution.execution_id} is {execution.status} and cannot be cancelled",
-                hint="only running executions can be cancelled",
+                hint="only running and interrupted executions can be cancelled",
             )
         execution_id = execution.execution_id
+        await self._repository.update(execution_id, cancel_requested=True)
         launching = self._launching.get(execution_id)
         if launching is not None:
             await launching.wait()
         await self._manager.cancel(execution_id, grace_seconds)
         current = await self.get(execution_id)
-        if not current.ended and not self._manager.is_running(execution_id):
-            current = await self._end(execution_id, "cancelled")
+        if current.status in {"running", "interrupted"} and not self._manager.is_running(
+            execution_id
+        ):
+            current = await self.give_up(execution_id, "cancelled")
         return Cancellation(execution_id, execution.status, current.status)
 
     async def finished(self, execution_id: str, final: FinalState) -> None:
@@ -152,6 +155,7 @@ class ExecutionService:
                     final.status,
                     message_count=final.progress.announced,
                     failed_count=final.progress.failed,
+                    lineage_gap=final.lineage_gap,
                     warning=final.warning,
                     error_info=None if final.error is None else {"message": final.error},
                 )
@@ -170,7 +174,7 @@ class ExecutionService:
         """
         orphans = [
             execution_id
-            for execution_id in await self._repository.running()
+            for execution_id in await self._repository.with_status("running")
             if not self._manager.is_running(execution_id)
         ]
         for execution_id in orphans:
@@ -180,6 +184,63 @@ class ExecutionService:
                 error_info={"message": "the server ended before this execution did"},
             )
         return orphans
+
+    async def resume(self, execution_id: str, source: MessageSource | None) -> PipelineExecution:
+        """Take an interrupted execution up where it stood, as soon as there is a slot.
+
+        `source` is its plan, for a replay. Raises `ExecutionStateError` when it is not interrupted (any
+        more), and what launching raises: it stays interrupted then, and its row says why.
+        """
+        execution = await self.get(execution_id)
+        await self._manager.reserve_when_free(execution_id)
+        started = self._launching[execution_id] = asyncio.Event()
+        try:
+            config = await asyncio.to_thread(
+                self._loader.load, execution.config_snapshot, execution.config_name
+            )
+            await self._move_to_running(execution)
+            await self._manager.start(
+                self._spec(execution, config, source, skip_init=execution.skip_init, resumed=True)
+            )
+        except BaseException as error:
+            self._manager.release(execution_id)
+            values = {"error_info": _error_info(error)}
+            if not await self._repository.move(execution_id, "interrupted", **values):
+                await self._repository.update(execution_id, **values)
+            raise
+        finally:
+            del self._launching[execution_id]
+            started.set()
+        return await self.get(execution_id)
+
+    async def _move_to_running(self, execution: PipelineExecution) -> None:
+        moved = await self._repository.move(
+            execution.execution_id,
+            "running",
+            completed_at=None,
+            error_info=None,
+            recoveries=execution.recoveries + 1,
+            # The last rows before the cut may be missing; how many is not known.
+            lineage_gap=max(execution.lineage_gap, 1),
+        )
+        if not moved:
+            raise ExecutionStateError(
+                f"execution {execution.execution_id} is not interrupted any more"
+            )
+
+    async def give_up(
+        self, execution_id: str, status: ExecutionStatus, error: str | None = None
+    ) -> PipelineExecution:
+        """End an execution that does not run, and forget its queues."""
+        values = {} if error is None else {"error_info": {"message": error}}
+        ended = await self._end(execution_id, status, **values)
+        await self._manager.discard(execution_id)
+        return ended
+
+    async def interrupted(self) -> builtins.list[PipelineExecution]:
+        """Return the executions that a stop or a crash cut off, oldest first."""
+        found = await self._repository.with_status("interrupted")
+        return [await self.get(execution_id) for execution_id in found]
 
     async def close(self) -> None:
         """Start nothing from now on; returns when launches under way have come to their end."""
@@ -214,14 +275,7 @@ class ExecutionService:
             await store_init(self._storage, execution_id, config, draft.init)
         execution = self._row(execution_id, draft)
         await self._repository.insert(execution)
-        spec = ExecutionSpec(
-            execution_id=execution_id,
-            config=config,
-            config_hash=execution.config_hash,
-            source=source,
-            skip_init=draft.skip_init,
-            is_replay=draft.source == "replay",
-        )
+        spec = self._spec(execution, config, source, skip_init=draft.skip_init)
         try:
             await self._manager.start(spec)
         except FactflowError:
@@ -231,6 +285,25 @@ class ExecutionService:
             _log.error("launch failed", execution_id=execution_id, exc_info=error)
             raise LaunchFailedError(execution_id, error) from error
         return execution
+
+    @staticmethod
+    def _spec(
+        execution: PipelineExecution,
+        config: PipelineGlobalConfig,
+        source: MessageSource | None,
+        *,
+        skip_init: bool,
+        resumed: bool = False,
+    ) -> ExecutionSpec:
+        return ExecutionSpec(
+            execution_id=execution.execution_id,
+            config=config,
+            config_hash=execution.config_hash,
+            source=source,
+            skip_init=skip_init,
+            is_replay=execution.source == "replay",
+            resumed=resumed,
+        )
 
     def _row(self, execution_id: str, draft: ExecutionDraft) -> PipelineExecution:
         return PipelineExecution(
@@ -247,6 +320,7 @@ class ExecutionService:
             tag=draft.tag,
             source=draft.source,
             metadata=draft.metadata,
+            skip_init=draft.skip_init,
         )
 
     async def _undo(self, execution_id: str, error: BaseException) -> None:

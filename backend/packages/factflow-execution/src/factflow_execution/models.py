@@ -86,6 +86,13 @@ class PipelineExecution:
     message_count: int | None = None
     failed_count: int | None = None
     warning: str | None = None
+    lineage_gap: int = 0
+    """Lineage rows that are still to be rebuilt from outcome records, as far as that is known."""
+    recoveries: int = 0
+    """How often it was taken up again after a stop or a crash."""
+    cancel_requested: bool = False
+    """Someone asked for its end: no restart makes it run again."""
+    skip_init: bool = False
 
     @property
     def ended(self) -> bool:

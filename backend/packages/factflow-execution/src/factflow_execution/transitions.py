@@ -10,8 +10,8 @@ from factflow_execution.models import ExecutionStatus
 LEGAL: Mapping[ExecutionStatus, frozenset[ExecutionStatus]] = MappingProxyType(
     {
         "running": frozenset({"completed", "failed", "cancelled", "interrupted"}),
-        # What a stopped or dead server left is taken up again by recovery, and by nothing else.
-        "interrupted": frozenset({"running"}),
+        # What a stopped or dead server left is taken up again by recovery, or given up by a person.
+        "interrupted": frozenset({"running", "cancelled", "failed"}),
         "completed": frozenset(),
         "failed": frozenset(),
         "cancelled": frozenset(),

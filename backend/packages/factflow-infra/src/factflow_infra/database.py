@@ -7,6 +7,7 @@ neither. One process makes one writing engine per file; the lock on the data fol
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +42,13 @@ def sqlite_engine(
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
 
     async def connect() -> aiosqlite.Connection:
-        return await aiosqlite.connect(uri, uri=True, isolation_level=None)
+        connection = aiosqlite.connect(uri, uri=True, isolation_level=None)
+        try:
+            return await connection
+        except BaseException:
+            # The driver's thread reports its end to the loop: stay until it has.
+            await asyncio.to_thread(connection._thread.join)
+            raise
 
     engine = create_async_engine(
         "sqlite+aiosqlite://",

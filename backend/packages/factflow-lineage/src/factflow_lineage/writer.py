@@ -65,6 +65,8 @@ class LineageService:
         self._batch_size = batch_size
         self._buffer = LineageBuffer(buffer_limit)
         self._gaps: Counter[str] = Counter()
+        self.gap_noted = asyncio.Event()
+        """Set when an execution comes to lack rows; whoever fills gaps clears it."""
         self._written: Counter[str] = (
             Counter()
         )  # committed rows per execution, in the present tables
@@ -280,6 +282,7 @@ class LineageService:
             if getattr(entry, "committed", True):
                 # An uncommitted row leaves no gap: its committed one follows.
                 self._gaps[getattr(entry, "execution_id", "")] += 1
+                self.gap_noted.set()
 
     def _note_lost_tables(self) -> None:
         """Count the rows of tables that have gone, with their database, as gaps."""
@@ -288,6 +291,7 @@ class LineageService:
         self._connection.tables_were_missing = False
         if self._written:
             self._gaps.update(self._written)
+            self.gap_noted.set()
             self._last_error = "the lineage database was lost and made anew"
             log.warning("lineage database lost", rows=self._written.total())
             self._written.clear()

@@ -18,12 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.execution_spec import FinalState
 from factflow_engine.manager import OrchestratorManager
+from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
@@ -35,6 +37,7 @@ from factflow_lineage import tables as lineage_tables
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_protocols.storage import StorageProtocol
+from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
@@ -75,9 +78,13 @@ class Container:
     progress: ProgressService
     health: HealthService
     replay: DetachedReplayService
+    recovery: RecoveryManager
+    lineage_filler: LineageFiller
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
+        await self.recovery.close()
+        await self.lineage_filler.close()
         await self.executions.close()
         await self.manager.stop(grace_seconds)
 
@@ -110,6 +117,8 @@ async def _join(
     await queue.start()
     lineage, lineage_repository = await _open_lineage(data_dir, stack)
 
+    repository = ExecutionRepository(database)
+
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
 
@@ -124,12 +133,18 @@ async def _join(
         clock=clock,
     )
     executions = ExecutionService(
-        repository=ExecutionRepository(database),
+        repository=repository,
         loader=loader,
         registry=registry,
         manager=manager,
         storage=storage,
         clock=clock,
+    )
+    lineage_filler = LineageFiller(
+        repository=repository,
+        lineage=lineage,
+        store=OutcomeStore(storage),
+        manager=manager,
     )
     return Container(
         settings=settings,
@@ -155,6 +170,8 @@ async def _join(
             max_concurrent_executions=settings.max_concurrent_executions,
         ),
         replay=DetachedReplayService(executions=executions, loader=loader, storage=storage),
+        recovery=RecoveryManager(executions, storage),
+        lineage_filler=lineage_filler,
     )
 
 

@@ -31,6 +31,8 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
         orphans = await container.executions.mark_orphans()
         if orphans:
             _log.warning("executions were interrupted", execution_ids=orphans)
+        container.lineage_filler.start()
+        container.recovery.start()
         try:
             yield container
         finally:

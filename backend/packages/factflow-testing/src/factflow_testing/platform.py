@@ -11,11 +11,14 @@ from typing import Any
 
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.execution_spec import FinalState
+from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution import tables
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.models import ExecutionDraft, PipelineExecution
 from factflow_infra.database import sqlite_engine
+from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_replay.replay.models import ReplayRequest, ReplayResult
 from factflow_testing.engine import EngineUnderTest, engine_in
@@ -28,6 +31,8 @@ class Platform:
     engine: EngineUnderTest
     executions: ExecutionService
     replays: DetachedReplayService
+    recovery: RecoveryManager
+    filler: LineageFiller
 
     async def start(self, yaml_text: str, init: dict[str, Any] | None = None) -> PipelineExecution:
         """Start a fresh execution."""
@@ -64,9 +69,10 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
     await tables.create_schema(database)
     try:
         async with engine_in(folder, modules=modules, on_finished=finished) as engine:
+            repository = ExecutionRepository(database)
             loader = PipelineConfigLoader(engine.registry)
             executions = ExecutionService(
-                repository=ExecutionRepository(database),
+                repository=repository,
                 loader=loader,
                 registry=engine.registry,
                 manager=engine.manager,
@@ -76,6 +82,22 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
             replays = DetachedReplayService(
                 executions=executions, loader=loader, storage=engine.storage
             )
-            yield Platform(engine, executions, replays)
+            recovery = RecoveryManager(executions, engine.storage)
+            filler = LineageFiller(
+                repository=repository,
+                lineage=engine.lineage,
+                store=OutcomeStore(engine.storage),
+                manager=engine.manager,
+            )
+            await executions.mark_orphans()
+            filler.start()
+            recovery.start()
+            try:
+                yield Platform(engine, executions, replays, recovery, filler)
+            finally:
+                await recovery.close()
+                await filler.close()
+                await executions.close()
+                await engine.manager.stop(0.0)
     finally:
         await database.dispose()

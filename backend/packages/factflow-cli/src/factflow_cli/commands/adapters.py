@@ -15,7 +15,7 @@ app = group("Show the adapters a server knows.")
 
 LIST_COLUMNS = (
     Column("TYPE", "type", whole=True),
-    Column("DESCRIPTION", "description", keep=1),
+    Column("DESCRIPTION", "description", keep=1, wraps=True),
     Column("FROM", "distribution", keep=2),
     Column("CHANGED", lambda row: "on disk" if row.get("changed_on_disk") else "", keep=3),
 )
@@ -28,7 +28,8 @@ def list_adapters(session: Session) -> None:
     found = rows(answer, "adapters")
 
     def draw() -> None:
-        print_table(LIST_COLUMNS, found)
+        changed = any(adapter.get("changed_on_disk") for adapter in found)
+        print_table(LIST_COLUMNS if changed else LIST_COLUMNS[:-1], found)
         print_line()
         print_line(f"{len(found)} adapter{'s' if len(found) != 1 else ''}")
         broken = answer.get("broken")
@@ -73,7 +74,7 @@ def _draw(adapter: Mapping[str, Any]) -> None:
             Column("FIELD", "name", whole=True),
             Column("KIND", "kind"),
             Column("DEFAULT", "default"),
-            Column("MEANING", "description", keep=1),
+            Column("MEANING", "description", keep=1, wraps=True),
         ),
         fields,
     )

@@ -138,6 +138,8 @@ def _draw_row(row: Row) -> None:
     if _error(row, "traceback"):
         print_line()
         terminal.write_text(terminal.harmless(str(_error(row, "traceback"))).rstrip() + "\n")
+    if row.get("input_key"):
+        terminal.say(f"next: factflow storage get {row['input_key']}")
 
 
 @command(app, "chain", "factflow lineage chain LINEAGE_ID")

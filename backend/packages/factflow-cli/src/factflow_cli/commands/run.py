@@ -1,5 +1,6 @@
 """`factflow run FILE`: check, store, run and wait in one go, with a server of its own if need be."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -18,8 +19,6 @@ from factflow_cli.init_values import parse_init
 from factflow_cli.private_server import DATA_DIR, private_server
 from factflow_cli.session import Session
 from factflow_cli.waiting import exit_as, wait_until_ended
-
-RESTART = "factflow serve     # the private server has stopped; this one has its data"
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +58,7 @@ def run(
     options = ["--adapters", *adapters] if adapters else []
     if allow_private_networks:
         options.append("--allow-private-networks")
+    restart = shlex.join(["factflow", "serve", *options])
     with _server(session, options) as (api, check_alive, is_private):
         execution_id = _start(
             api,
@@ -68,16 +68,21 @@ def run(
             tag=tag,
             loaded_code=loaded_code,
         )
-        ended = wait_until_ended(
-            api,
-            execution_id,
-            seconds=seconds,
-            progress=session.shows_progress,
-            on_lost=check_alive,
-        )
+        try:
+            ended = wait_until_ended(
+                api,
+                execution_id,
+                seconds=seconds,
+                progress=session.shows_progress,
+                on_lost=check_alive,
+            )
+        except (CliError, typer.Exit, KeyboardInterrupt):
+            if is_private:
+                terminal.say(f"its server stops too; it goes on with: {restart}")
+            raise
     session.show(without_snapshot(ended), lambda: draw_execution(ended))
     if not session.wants_json:
-        suggest_next(ended, server_stopped=RESTART if is_private else "")
+        suggest_next(ended, server_stopped=restart if is_private else "")
     exit_as(ended)
 
 

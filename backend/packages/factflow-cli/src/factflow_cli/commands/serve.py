@@ -72,13 +72,10 @@ def serve(
         "--log-level": log_level,
         "--max-concurrent-executions": max_concurrent_executions,
     }
-    arguments = ["serve", "--embedded"]
-    for option, value in given.items():
-        if value is not None:
-            arguments += [option, str(value)]
+    pairs = [(option, str(value)) for option, value in given.items() if value is not None]
+    arguments = ["serve", "--embedded", *(part for pair in pairs for part in pair)]
     if adapters:
         arguments += ["--adapters", *adapters]
     if allow_private_networks:
         arguments.append("--allow-private-networks")
-    line = server_command(*arguments)
-    os.execv(sys.executable, line)  # noqa: S606  # our own interpreter and module, no shell
+    os.execv(sys.executable, server_command(*arguments))  # noqa: S606  # our own interpreter and module, no shell

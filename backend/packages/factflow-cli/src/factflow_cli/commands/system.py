@@ -18,7 +18,7 @@ app = group("Look after the server.")
 COLUMNS = (
     Column("COMPONENT", "name", whole=True),
     Column("STATUS", "status", whole=True),
-    Column("MESSAGE", "message", keep=1),
+    Column("MESSAGE", "message", wraps=True),
 )
 
 

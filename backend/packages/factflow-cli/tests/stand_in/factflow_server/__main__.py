@@ -34,16 +34,15 @@ def serve(arguments: list[str]) -> int:
         return 1
     folder = Path(arguments[arguments.index("--data-dir") + 1])
     folder.mkdir(exist_ok=True)
-    answers = content()
+    answers, stop = content(), threading.Event()
     if MODE == "die":
         answers[f"POST /executions/{RUN}/wait"] = lambda _: os._exit(1)
     if MODE == "forever":
         answers[f"POST /executions/{RUN}/wait"] = lambda _: {
-            "completed": False,
+            "completed": stop.wait(1),
             "status": "running",
         }
     answers[f"GET /executions/{RUN}"] = execution(os.environ.get("STAND_IN_STATUS", "completed"))
-    stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Stub(answers) as stub:
         if "STAND_IN_STATUS" in os.environ:

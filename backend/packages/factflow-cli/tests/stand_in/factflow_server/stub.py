@@ -61,7 +61,7 @@ class Stub:
         class Handler(_Handler):
             owner = stub
 
-        self.http = ThreadingHTTPServer(self.address, Handler)
+        self.http = _Quiet(self.address, Handler)
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         self._thread = threading.Thread(
@@ -80,6 +80,11 @@ class Stub:
     def last(self, method: str, path: str) -> Asked:
         """Return the latest such request."""
         return [a for a in self.asked if (a.method, a.path) == (method, path)][-1]
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about clients that went away."""
 
 
 class _Handler(BaseHTTPRequestHandler):

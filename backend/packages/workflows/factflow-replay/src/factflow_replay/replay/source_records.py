@@ -9,7 +9,8 @@ from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import JSON
-from factflow_foundation import ids, keys
+from factflow_engine.publisher import stored_init_message
+from factflow_foundation import keys
 from factflow_foundation.records import OutcomeRecord
 from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
 from factflow_replay.replay.plan import PlanSource
@@ -96,21 +97,12 @@ class SourceRecords:
             async for item in plan.items(0):
                 yield item
             return
-        init = self._graph.config.init_message
-        if init is None:
-            return
         try:
-            record = await self._store.storage.metadata(keys.init_key(self.execution_id))
+            message = await stored_init_message(self._store.storage, self._graph, self.execution_id)
         except ObjectNotFoundError:
             return
-        yield PlannedMessage(
-            origin_id=ids.init_origin(init.route),
-            route=init.route,
-            entry_stage=self._graph.stages(init.route)[0].stage_name,
-            input_key=str(record["output_key"]),
-            input_hash=str(record.get("output_hash", "")),
-            content_type=JSON,
-        )
+        if message is not None:
+            yield message
 
 
 def continuing(record: OutcomeRecord, stage: str) -> PlannedMessage:

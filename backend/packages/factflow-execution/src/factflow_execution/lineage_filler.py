@@ -1,0 +1,85 @@
+"""Fills the gaps that trouble with the lineage database left, from outcome records, behind the work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from factflow_engine.config.graph import PipelineGraph
+from factflow_engine.lineage_rows import rebuild_rows
+from factflow_engine.manager import OrchestratorManager
+from factflow_engine.outcome_store import OutcomeStore
+from factflow_execution.execution_repository import ExecutionRepository
+from factflow_execution.snapshot import snapshot_config
+from factflow_foundation import logs
+from factflow_lineage.writer import LineageService
+
+RETRY_SECONDS = 5.0
+FLUSH_SECONDS = 60.0
+
+_log = logs.logger(__name__)
+
+
+class LineageFiller:
+    """One background task: sleeps until an execution that ended is known to lack rows."""
+
+    def __init__(
+        self,
+        *,
+        repository: ExecutionRepository,
+        lineage: LineageService,
+        store: OutcomeStore,
+        manager: OrchestratorManager,
+    ) -> None:
+        self._repository = repository
+        self._lineage = lineage
+        self._store = store
+        self._manager = manager
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; gaps noted before, by this server or the one before it, are filled first."""
+        self._lineage.gap_noted.set()
+        self._task = asyncio.create_task(self._run(), name="lineage-filler")
+
+    async def close(self) -> None:
+        """Stop; what is left to fill stands in the executions' rows."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await self._lineage.gap_noted.wait()
+            self._lineage.gap_noted.clear()
+            try:
+                complete = await self._fill_all()
+            except Exception as error:  # noqa: BLE001 - whatever it is, filling is tried again later
+                _log.warning("lineage gaps not filled yet", error=str(error))
+                complete = False
+            if not complete:
+                await asyncio.sleep(RETRY_SECONDS)
+                self._lineage.gap_noted.set()
+
+    async def _fill_all(self) -> bool:
+        """Fill what can be filled now; False when something is left that will not announce itself."""
+        noted = await self._repository.with_lineage_gap()
+        # One that still runs notes its gap when it ends.
+        known = [key for key in self._lineage.gaps() if not self._manager.is_running(key)]
+        complete = True
+        for execution_id in dict.fromkeys([*noted, *known]):
+            complete &= await self._fill(execution_id)
+        return complete
+
+    async def _fill(self, execution_id: str) -> bool:
+        execution = await self._repository.get(execution_id)
+        self._lineage.take_gap(execution_id)
+        if execution is None:
+            return True
+        graph = PipelineGraph(snapshot_config(execution.config_snapshot))
+        count = await rebuild_rows(execution_id, graph, self._store, self._lineage)
+        filled = await self._lineage.flush(execution_id, timeout=FLUSH_SECONDS)
+        await self._repository.update(execution_id, lineage_gap=0 if filled else count)
+        _log.info("lineage rebuilt", execution_id=execution_id, rows=count, complete=filled)
+        return filled

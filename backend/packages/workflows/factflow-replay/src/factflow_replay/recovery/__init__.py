@@ -1,0 +1,1 @@
+"""Taking up what a stop or a crash cut off."""

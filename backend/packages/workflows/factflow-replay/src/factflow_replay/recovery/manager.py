@@ -1,0 +1,85 @@
+"""At start-up: every execution that was cut off goes on by itself, oldest first.
+
+A queue that survived *is* the frontier: its messages are handed out as repeats, and the publisher goes on
+behind the last item it announced. When the queue is lost, the init message or the plan is published once
+more, as repeats: each message then follows the records that stand, without running a stage that has one,
+until it comes to what is still to be done. Recovery re-enqueues; it never runs an adapter itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from factflow_execution.execution_service import ExecutionService
+from factflow_execution.models import PipelineExecution
+from factflow_foundation import keys, logs
+from factflow_protocols.errors import FactflowError, StorageUnavailableError
+from factflow_protocols.storage import StorageProtocol
+from factflow_replay.replay.plan import PlanSource
+
+RETRY_SECONDS = 5.0
+
+_log = logs.logger(__name__)
+
+
+class RecoveryManager:
+    """A background task that never delays the server's readiness and keeps to its limit of executions."""
+
+    def __init__(self, executions: ExecutionService, storage: StorageProtocol) -> None:
+        self._executions = executions
+        self._storage = storage
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to take executions up."""
+        self._task = asyncio.create_task(self._run(), name="recovery")
+
+    async def close(self) -> None:
+        """Stop; what was not taken up yet stays interrupted, for the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        for execution in await self._executions.interrupted():
+            try:
+                await self._recover(execution)
+            except FactflowError as error:
+                # The execution's row has the reason; the others must not wait for it.
+                _log.warning(
+                    "execution stays interrupted",
+                    execution_id=execution.execution_id,
+                    reason=error.message,
+                )
+            except Exception as error:  # noqa: BLE001 - one that cannot be recovered must not stop the others
+                _log.error(
+                    "execution stays interrupted",
+                    execution_id=execution.execution_id,
+                    exc_info=error,
+                )
+
+    async def _recover(self, execution: PipelineExecution) -> None:
+        execution_id = execution.execution_id
+        if execution.cancel_requested:
+            await self._executions.give_up(execution_id, "cancelled")
+            return
+        plan = PlanSource(self._storage, execution_id)
+        planned, begun = await self._what_was_stored(execution_id, plan)
+        if not planned and not begun:
+            reason = "neither its init payload nor a plan is in storage: it cannot be recovered"
+            await self._executions.give_up(execution_id, "failed", reason)
+            return
+        await self._executions.resume(execution_id, plan if planned else None)
+        _log.info("execution goes on", execution_id=execution_id)
+
+    async def _what_was_stored(self, execution_id: str, plan: PlanSource) -> tuple[bool, bool]:
+        """Tell whether there is a plan, and whether there is an init payload."""
+        while True:
+            try:
+                begun = await self._storage.exists(f"{keys.init_key(execution_id)}.json")
+                return await plan.exists(), begun
+            except StorageUnavailableError as error:
+                _log.warning("recovery waits for storage", reason=error.message)
+                await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,56 @@
+"""One server for all tests that only need one, and folders to work in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factflow_testing.server_process import ServerProcess
+from factflow_testing.site_process import corpus_folder
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+ADAPTERS = ("--adapters", "factflow_testing.adapters", str(HERE / "gated_adapters.py"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that may fetch from loopback and knows the tests' adapters."""
+    folder = tmp_path_factory.mktemp("server")
+    with ServerProcess(
+        folder / "data", *ADAPTERS, "--allow-private-networks", cwd=folder
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server as it comes: two executions at a time, no private networks."""
+    folder = tmp_path_factory.mktemp("strict")
+    with ServerProcess(
+        folder / "data", *ADAPTERS, "--max-concurrent-executions", "2", cwd=folder
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def adapters() -> tuple[str, ...]:
+    """The options that load the tests' adapters."""
+    return ADAPTERS
+
+
+@pytest.fixture(scope="session")
+def shipped_pipeline() -> Path:
+    """The pipeline that comes with Factflow."""
+    return REPOSITORY / "backend" / "config" / "pipelines" / "site-to-markdown.yaml"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real input; skips where there is none."""
+    folder = corpus_folder(REPOSITORY)
+    if not (folder / "serve_site.py").is_file():
+        pytest.skip(f"no corpus at {folder}; FACTFLOW_CORPUS names its folder")
+    return folder
