@@ -17,9 +17,9 @@ def test_what_ended_for_good_never_moves(status: ExecutionStatus) -> None:
     assert not LEGAL[status]
 
 
-def test_only_running_executions_end() -> None:
-    for end in ("completed", "failed", "cancelled", "interrupted"):
-        assert sources_of(end) == ["running"]
+def test_only_what_runs_or_was_cut_off_ends() -> None:
+    assert sources_of("completed") == sources_of("interrupted") == ["running"]
+    assert sources_of("failed") == sources_of("cancelled") == ["running", "interrupted"]
 
 
 def test_only_the_interrupted_run_again() -> None:

@@ -75,6 +75,7 @@ def draw_execution(execution: Row) -> None:
             ("failed", execution.get("failed_count")),
             ("tag", execution.get("tag")),
             ("replay of", execution.get("parent_execution_id")),
+            ("recoveries", execution.get("recoveries") or None),
             ("warning", execution.get("warning")),
             ("error", error.get("message", error) if isinstance(error, Mapping) else error),
         ]

@@ -68,6 +68,9 @@ class ExecutionSchema(BaseModel):
     message_count: int | None
     failed_count: int | None
     warning: str | None
+    recoveries: int
+    """How often it was taken up again after a stop or a crash."""
+    cancel_requested: bool
 
     @classmethod
     def of(cls, execution: PipelineExecution) -> ExecutionSchema:
@@ -216,4 +219,6 @@ def execution_fields(execution: PipelineExecution) -> dict[str, Any]:
         "message_count": execution.message_count,
         "failed_count": execution.failed_count,
         "warning": execution.warning,
+        "recoveries": execution.recoveries,
+        "cancel_requested": execution.cancel_requested,
     }

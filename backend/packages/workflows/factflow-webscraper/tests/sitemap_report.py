@@ -1,4 +1,4 @@
-"""Print how every case of the sitemap corpus fares: `python corpus_report.py`. Reads only."""
+"""Print how every case of the sitemap corpus fares: `python sitemap_report.py`. Reads only."""
 
 from __future__ import annotations
 
