@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
@@ -10,8 +11,9 @@ from typing import Any
 WORDS = [f"word{number:03d}" for number in range(400)]
 
 
+@functools.cache
 def payload(number: int, size: int) -> dict[str, Any]:
-    """Return payload `number`: JSON of about `size` bytes, the same in every run."""
+    """Return payload `number`: JSON of about `size` bytes, the same in every run and made only once."""
     chooser = random.Random(number)
     text = " ".join(chooser.choice(WORDS) for _ in range(max(size - 40, 8) // 8))
     return {"n": number, "text": text}

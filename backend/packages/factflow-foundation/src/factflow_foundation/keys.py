@@ -8,6 +8,7 @@ executions/<execution-id>/_plan                                 what a replay pu
 from __future__ import annotations
 
 import mimetypes
+import re
 from dataclasses import dataclass
 
 from factflow_protocols.errors import KeyRefusedError
@@ -15,6 +16,12 @@ from factflow_protocols.errors import KeyRefusedError
 ROOT = "executions"
 MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 200
+
+# A segment of letters, digits, `_`, `-`, `~` and dots that does not begin with a dot; short enough.
+_PLAIN = re.compile(
+    r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,120}(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,120}){0,7}"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _EXTENSIONS = {
     "application/json": ".json",
@@ -75,7 +82,9 @@ def check_key(key: str) -> str:
         raise KeyRefusedError("a storage key must not be empty")
     if key.startswith("/"):
         raise KeyRefusedError(f"storage key {key!r} is absolute; keys are relative to the store")
-    if any(ord(char) < 32 or ord(char) == 127 for char in key):
+    if _PLAIN.fullmatch(key):
+        return key  # as every key we build ourselves; the rest is for what comes from outside
+    if _CONTROL.search(key):
         raise KeyRefusedError(f"storage key {key!r} holds a control character")
     if "\\" in key:
         raise KeyRefusedError(f"storage key {key!r} holds a backslash")
