@@ -119,6 +119,19 @@ async def test_the_record_of_a_failed_message_is_found_without_an_object(
     assert payload == {"number": 3}
 
 
+async def test_an_emitted_artefact_is_described_by_what_emitted_it(
+    client: httpx2.AsyncClient, numbers_yaml: str
+) -> None:
+    started = await start(client, numbers_yaml, init={"upto": 3})
+    execution = await ended(client, started["id"])
+    row = (await client.get("/lineage", params={"stage": "square"})).json()["entries"][0]
+    described = (await client.get(f"/storage/metadata/{row['input_key']}")).json()
+    assert (described["key"], described["stage"]) == (row["input_key"], "count_up")
+    assert described["config_hash"] == execution["config_hash"]
+    assert described["output_hash"] == row["input_hash"]
+    assert described["adapter_version"]
+
+
 async def test_a_running_execution_is_cancelled_once(
     client: httpx2.AsyncClient, gated_yaml: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from factflow_engine.adapter_version import CodeChangedError
 from factflow_engine.config.loader import PipelineConfigLoader, config_hash
 from factflow_engine.config.models import PipelineGlobalConfig
+from factflow_engine.config.secrets import resolve_environment
 from factflow_engine.execution_spec import ExecutionSpec, FinalState, MessageSource
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.registry import AdapterRegistry
@@ -82,6 +84,7 @@ class ExecutionService:
         config = await asyncio.to_thread(
             self._loader.load, draft.config_snapshot, draft.config_name
         )
+        _check_variables(config)
         if not draft.loaded_code:
             await asyncio.to_thread(self._check_code, config)
         await self._check_tag(draft.tag)
@@ -358,6 +361,14 @@ class ExecutionService:
         if execution.ended:
             self.waiter.resolve(execution)
         return execution
+
+
+def _check_variables(config: PipelineGlobalConfig) -> None:
+    """Raise `MissingVariableError` before anything is stored, rather than when adapters are built."""
+    for route_id, route in config.routes.items():
+        for index, adapter in enumerate(route.adapters):
+            path = ("routes", route_id, "adapters", index, "config")
+            resolve_environment(adapter.config, os.environ, path=path)
 
 
 def _delays() -> Iterator[float]:

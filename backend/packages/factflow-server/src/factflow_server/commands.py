@@ -69,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     validate.set_defaults(command=_validate)
     for command in (serve, validate):
         command.add_argument(
-            "--adapters", nargs="+", metavar="MODULE", help="modules with adapters of your own"
+            "--adapters",
+            nargs="+",
+            action="extend",
+            metavar="MODULE",
+            help="modules with adapters of your own",
         )
     return parser
 

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Response
 
 from factflow_foundation import keys
 from factflow_foundation.clock import isoformat
-from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
+from factflow_lineage.filters import LineageFilter
+from factflow_protocols.errors import FactflowError, ObjectDamagedError, ObjectNotFoundError
 from factflow_protocols.storage import ObjectInfo, StorageProtocol
 from factflow_server.api.dependencies import Services
 from factflow_server.api.schemas.paging import Limit, Offset
 from factflow_server.api.schemas.storage import ObjectMetadataSchema, ObjectPage, ObjectSchema
+from factflow_server.container import Container
 
 router = APIRouter(prefix="/storage", tags=["storage"])
 
@@ -69,7 +71,7 @@ async def get_metadata(key: str, services: Services) -> ObjectMetadataSchema:
     if record is None:
         if info is None:
             raise ObjectNotFoundError(key)
-        record = {"note": "this object has no record of its own; its parent's record names it"}
+        record = await _as_child(services, key)
     if info is not None:
         record |= {"size": info.size, "last_modified": isoformat(info.modified_at)}
     shown = {"size": None, "last_modified": None, **record}
@@ -118,6 +120,47 @@ async def _record(storage: StorageProtocol, key: str) -> dict[str, Any] | None:
         return None
     except ObjectDamagedError as error:
         return {"note": error.message}
+
+
+async def _as_child(services: Container, key: str) -> dict[str, Any]:
+    """Return what is known of an object without a record: an emitted child's artefact, which its
+    parent's record names. Lineage leads there, as the key alone does not."""
+    record: dict[str, Any] = {
+        "note": "emitted by the stage of its key; its parent's record names it"
+    }
+    message_id = key.rpartition("/")[2].partition(".")[0].partition("~")[0]
+    try:
+        rows = await services.lineage_repository.list(LineageFilter(message_id=message_id, limit=1))
+        if not rows.entries or rows.entries[0].parent_id is None:
+            return record
+        parent = await services.lineage_repository.get(rows.entries[0].parent_id)
+    except FactflowError:
+        return record
+    emitter = keys.StageKey(parent.execution_id, parent.route_id, parent.stage, parent.message_id)
+    stored = await _record(services.storage, str(emitter))
+    if stored is None:
+        return record
+    child: dict[str, Any] = next(
+        (c for c in stored.get("children", ()) if c.get("message_id") == message_id), {}
+    )
+    kept = (
+        "execution_id",
+        "route",
+        "stage",
+        "adapter",
+        "adapter_version",
+        "config_hash",
+        "completed_at",
+    )
+    return {
+        **record,
+        **{name: stored[name] for name in kept if name in stored},
+        "message_id": message_id,
+        "emitted_by": str(emitter),
+        "output_hash": child.get("input_hash"),
+        "content_type": child.get("content_type"),
+        "metadata": {**stored.get("metadata", {}), **child.get("metadata", {})},
+    }
 
 
 async def _info(storage: StorageProtocol, key: str) -> ObjectInfo | None:
