@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
-from factflow_engine.adapter_version import CodeChangedError
 from factflow_engine.config.loader import PipelineConfigLoader, config_hash
 from factflow_engine.config.models import PipelineGlobalConfig
-from factflow_engine.config.secrets import resolve_environment
 from factflow_engine.execution_spec import ExecutionSpec, FinalState, MessageSource
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.registry import AdapterRegistry
@@ -23,12 +19,12 @@ from factflow_execution.errors import (
     ExecutionNotFoundError,
     ExecutionStateError,
     LaunchFailedError,
-    LaunchRefusedError,
     ServerStoppingError,
     TagTakenError,
 )
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.init_payload import store_init
+from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
 from factflow_execution.models import ExecutionDraft, ExecutionStatus, Page, PipelineExecution
 from factflow_execution.waiter import ExecutionWaiter
 from factflow_foundation import ids, keys, logs
@@ -37,8 +33,6 @@ from factflow_protocols.errors import FactflowError
 from factflow_protocols.storage import StorageProtocol
 
 _log = logs.logger(__name__)
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +78,9 @@ class ExecutionService:
         config = await asyncio.to_thread(
             self._loader.load, draft.config_snapshot, draft.config_name
         )
-        _check_variables(config)
+        check_variables(config)
         if not draft.loaded_code:
-            await asyncio.to_thread(self._check_code, config)
+            await asyncio.to_thread(check_code, self._registry, config)
         await self._check_tag(draft.tag)
         if self._closed:
             raise ServerStoppingError
@@ -251,20 +245,10 @@ class ExecutionService:
         for launching in list(self._launching.values()):
             await launching.wait()
 
-    def _check_code(self, config: PipelineGlobalConfig) -> None:
-        used = {stage.type for route in config.routes.values() for stage in route.adapters}
-        changed = self._registry.changed(used)
-        if changed:
-            raise CodeChangedError(changed)
-
     async def _check_tag(self, tag: str | None) -> None:
         if tag is None:
             return
-        if not _TAG.fullmatch(tag) or _UUID.fullmatch(tag):
-            raise LaunchRefusedError(
-                f"{tag!r} cannot be a tag: letters, digits and . _ : - (at most 128), beginning with "
-                "a letter or digit, and not of the form of an execution id",
-            )
+        check_tag_form(tag)
         if await self._repository.tag_taken(tag):
             raise TagTakenError(tag)
 
@@ -361,14 +345,6 @@ class ExecutionService:
         if execution.ended:
             self.waiter.resolve(execution)
         return execution
-
-
-def _check_variables(config: PipelineGlobalConfig) -> None:
-    """Raise `MissingVariableError` before anything is stored, rather than when adapters are built."""
-    for route_id, route in config.routes.items():
-        for index, adapter in enumerate(route.adapters):
-            path = ("routes", route_id, "adapters", index, "config")
-            resolve_environment(adapter.config, os.environ, path=path)
 
 
 def _delays() -> Iterator[float]:
