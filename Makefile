@@ -43,7 +43,7 @@ lint: $(READY) ## style and likely mistakes
 
 types: $(READY) ## strict types
 	$(BIN)/mypy $(SOURCES)
-	@for folder in $(FOLDERS); do echo $$folder; MYPYPATH=$$folder $(BIN)/mypy --exclude /stand_in/ $$folder || exit 1; done
+	@for folder in $(FOLDERS); do echo $$folder; MYPYPATH=$$folder $(BIN)/mypy --exclude $$folder/stand_in/ $$folder || exit 1; done
 
 contracts: $(READY) ## which package may import which
 	$(BIN)/lint-imports

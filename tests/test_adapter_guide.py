@@ -31,6 +31,7 @@ START_SECONDS = 60
 SHOWN_ADDRESS = "http://127.0.0.1:8000"
 PLACEHOLDERS = {
     "LINEAGE": re.compile(r"^([0-9a-f]{32}) ", re.MULTILINE),
+    "EXECUTION": re.compile(r"^in executions/(\S+)/$", re.MULTILINE),
     "KEY": re.compile(r"^(\S+\.md) ", re.MULTILINE),
 }
 
@@ -70,7 +71,7 @@ class Reader:
         self._server: subprocess.Popen[str] | None = None
         hermetic = {name: "" for name in os.environ if name.startswith("PYTEST_")}
         self._environment = environment(
-            **hermetic, FACTFLOW_PORT="0", FACTFLOW_SERVER_URL="http://127.0.0.1:9", TERM="dumb"
+            **hermetic, FACTFLOW_PORT="0", FACTFLOW_SERVER_URL="http://127.0.0.1:9", TERM="xterm"
         )
 
     def follow(self, step: Step) -> None:
@@ -119,9 +120,8 @@ class Reader:
         check_shown(step, line.replace(address[0], SHOWN_ADDRESS))
 
     def _type(self, step: Step) -> None:
-        used = next((name for name in PLACEHOLDERS if name in step.what.split()), "")
-        for value in self._known.get(used, [""]):
-            self._run(step.what.replace(used, value) if used else step.what)
+        for command in self._filled_in(step.what):
+            self._run(command)
             try:
                 check_shown(step, self.output)
             except AssertionError as error:
@@ -132,6 +132,15 @@ class Reader:
             raise problem
         for name, pattern in PLACEHOLDERS.items():
             self._known[name] = pattern.findall(self.output) or self._known.get(name, [])
+
+    def _filled_in(self, command: str) -> list[str]:
+        """Return the command with its placeholders filled in from outputs so far, in every way."""
+        commands = [command]
+        for name in PLACEHOLDERS:
+            if name in command.split():
+                values = self._known[name]
+                commands = [one.replace(name, value) for one in commands for value in values]
+        return commands
 
     def _run(self, command: str) -> None:
         """Run a command on a terminal of 100 columns; stderr is read behind stdout."""

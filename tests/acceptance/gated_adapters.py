@@ -1,8 +1,9 @@
-"""Adapters that carry a label along, and that wait for a file before they let a message pass."""
+"""Adapters that carry a label along, that never do the same thing twice, and that wait to be let go on."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from pathlib import Path
 
 from factflow_protocols.pipeline import (
@@ -16,6 +17,8 @@ from factflow_protocols.pipeline import (
 
 class LabelConfig(AdapterConfigModel):
     count: int = 20
+    stamped: bool = False
+    """Whether every child is given a stamp, so that a second run makes other children."""
 
 
 @register_adapter_type("labelled_fan", config=LabelConfig)
@@ -26,11 +29,23 @@ class LabelledFanAdapter:
         self._config = config
 
     async def process(self, context: PipelineContext) -> AdapterResult:
-        children = [
-            Emitted({**context.payload, "n": number}, key=f"item-{number}")
-            for number in range(self._config.count)
-        ]
-        return AdapterResult(emitted=children)
+        payloads = [{**context.payload, "n": number} for number in range(self._config.count)]
+        if self._config.stamped:
+            payloads = [payload | {"fanned": uuid.uuid4().hex} for payload in payloads]
+        return AdapterResult(
+            emitted=[Emitted(payload, key=f"item-{payload['n']}") for payload in payloads]
+        )
+
+
+@register_adapter_type("stamp")
+class StampAdapter:
+    """Adds a stamp that is another one in every call, as a model or a clock would."""
+
+    def __init__(self, config: AdapterConfigModel) -> None:
+        del config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        return AdapterResult({**context.payload, "stamped": uuid.uuid4().hex})
 
 
 @register_adapter_type("gate")

@@ -93,7 +93,7 @@ def test_a_private_address_is_refused_unless_the_server_was_told_otherwise(
         for url in (f"{site}/sitemap.xml", site.replace("127.0.0.1", "localhost") + "/sitemap.xml"):
             execution = strict_server.run(strict_server.create(PIPELINE), sitemap_url=url)
             failed = _failure(strict_server, execution)
-            assert "--allow-private-networks" in str(failed["error"])
+            assert "127.0.0.1, which is private" in failed["error"]["message"]
             assert failed["attempts"] == 1
     assert not asked
 

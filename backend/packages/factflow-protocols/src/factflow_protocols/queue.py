@@ -40,7 +40,7 @@ class Delivery:
     """A message in a handler's hands until it is settled, put back or released.
 
     `repeat` is true when it may have been handled before: it stood in the queue at an unclean start
-    or was released.
+    or was released. `crashes` counts the unclean ends of the process at which it was claimed.
     """
 
     scope: QueueScope
@@ -48,6 +48,7 @@ class Delivery:
     message_id: str
     body: bytes
     repeat: bool
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,16 @@ class QueueProtocol(Protocol):
 
     async def end_publishing(self, scope: QueueScope) -> None:
         """Settle the publisher; repeated calls change nothing."""
+        ...
+
+    async def claim(self, delivery: Delivery) -> None:
+        """Note that the message's handling begins now; call it before anything of it runs.
+
+        From the scope's first crash on (its queue was left uncleanly) the note is durable, until the
+        message is settled, put back or released, or the queue is closed in order: should the process
+        die before, the message comes again with one more in `crashes`. Before the first crash nothing
+        is written and nothing is counted. Claiming again, or a message not in hand, changes nothing.
+        """
         ...
 
     async def settle(

@@ -1,7 +1,8 @@
 """Group commit: many operations in one transaction.
 
 The order within a transaction is free, because what an operation does depends only on rows that stood
-before it, and settling wins over all else: reads first, then settles, then new messages, then the rest.
+before it, and settling wins over all else: reads first, then settles, then new messages, then claims, then
+the rest.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from factflow_foundation.crash_points import reach
-from factflow_infra.queue.operations import Load, Operation, Publish, Settle
+from factflow_infra.queue.operations import Claim, Load, Operation, Publish, Settle
 from factflow_infra.queue.queue_file import NewMessage, QueueFile
 from factflow_infra.queue.schema import unavailable
 from factflow_protocols.errors import QueueError
@@ -71,6 +72,7 @@ def _commit(file: QueueFile, operations: Sequence[Operation]) -> None:
                 operation.run(file)
         _settle(file, [operation for operation in operations if isinstance(operation, Settle)])
         _insert(file, operations)
+        file.claim([op.hand.message.seq for op in operations if isinstance(op, Claim)])
         for operation in operations:
             if not isinstance(operation, Load):
                 operation.run(file)

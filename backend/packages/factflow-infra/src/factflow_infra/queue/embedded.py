@@ -1,8 +1,8 @@
 """The durable queue inside the server process; what it promises stands in `factflow_protocols.queue`.
 
-Memory serves deliveries and counts, and follows what the writer thread has committed. Claims live in
-memory only: after a kill, all that stood in the queue is delivered as repeats; after `close()`, only
-what was in hand.
+Memory serves deliveries and counts, and follows what the writer thread has committed. Who has a message
+in hand is known in memory only: after a kill, all that stood in the queue is delivered as repeats;
+after `close()`, only what was in hand.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from factflow_infra.queue.consumer import EmbeddedConsumer
 from factflow_infra.queue.delays import Delays
 from factflow_infra.queue.lane import InHand, Lane
 from factflow_infra.queue.operations import (
+    Claim,
     EndPublishing,
     Load,
     MarkClean,
@@ -121,6 +122,15 @@ class EmbeddedQueue:
         state = self._scopes.get(scope)
         if state is not None and state.publisher == PUBLISHER_OPEN:
             await self._submit(EndPublishing(state))
+
+    async def claim(self, delivery: Delivery) -> None:
+        """Note that the message's handling begins; costs nothing before the scope's first crash."""
+        state = self._scopes.get(delivery.scope)
+        if state is None or not state.crashed:
+            return
+        hand = await self._in_hand(delivery)
+        if hand is not None:
+            await self._submit(Claim(hand))
 
     async def settle(
         self, delivery: Delivery, *, children: Sequence[OutgoingMessage] = (), failed: bool = False

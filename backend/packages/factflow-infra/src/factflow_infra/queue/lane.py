@@ -158,7 +158,14 @@ class Lane:
         self.in_hand[message.message_id] = InHand(message)
         if self.spilled or self.due:
             self.load_if_wanted()
-        return Delivery(self.scope, self.queue, message.message_id, message.body, message.repeat)
+        return Delivery(
+            self.scope,
+            self.queue,
+            message.message_id,
+            message.body,
+            message.repeat,
+            message.crashes,
+        )
 
     def drop(self, hand: InHand) -> bool:
         """Take a message out of its handler's hands; False when it is there no more."""

@@ -2,8 +2,8 @@
 
 An operation is made on the loop, `run` on the thread inside a transaction that it shares with others,
 and after the commit `apply`-ed on the loop, in the order of submission; `abandon` takes the place of
-`apply` when the transaction did not commit. Publishing and settling are not run one by one: `batch`
-gathers their rows. None of them waits for its caller: a caller that gives up leaves the operation to
+`apply` when the transaction did not commit. Publishing, settling and claiming are not run one by one:
+`batch` gathers their rows. None of them waits for its caller: a caller that gives up leaves the operation to
 happen.
 """
 
@@ -127,6 +127,24 @@ class Settle(Operation):
         """The message stays in hand."""
         if self.hand is not None:
             self.hand.let_go()
+
+
+class Claim(Operation):
+    """Note that a message in hand is being handled; those of one transaction are noted together."""
+
+    crash_point = "queue.claim"
+
+    def __init__(self, hand: InHand) -> None:
+        self.hand = hand
+        hand.hold()
+
+    def apply(self) -> None:
+        """It may be handled now."""
+        self.hand.let_go()
+
+    def abandon(self) -> None:
+        """It must not."""
+        self.hand.let_go()
 
 
 class PutBack(Operation):

@@ -43,6 +43,7 @@ class Standing(NamedTuple):
     seq: int
     message_id: str
     repeat: bool
+    crashes: int
     body: bytes
 
 
@@ -61,6 +62,7 @@ class ScopeRow(NamedTuple):
     generation: int
     publisher: int
     cursor: int
+    crashed: int
 
 
 class Contents(NamedTuple):
@@ -86,9 +88,11 @@ class QueueFile:
         run = self._connection.execute
         clean, self._repeat_below = run("SELECT clean, repeat_below FROM condition").fetchone()
         last = run("SELECT coalesce(max(seq), 0) FROM message").fetchone()[0]
-        if not clean:
-            self._repeat_below = max(last, self._repeat_below)
-        run("UPDATE condition SET clean = 0, repeat_below = ?", (self._repeat_below,))
+        with self.transaction():
+            if not clean:
+                self._repeat_below = max(last, self._repeat_below)
+                self._count_crash()
+            run("UPDATE condition SET clean = 0, repeat_below = ?", (self._repeat_below,))
         self._next_seq = max(last, self._repeat_below) + 1
         return Contents(
             scopes=[ScopeRow(*row) for row in run("SELECT * FROM scope ORDER BY id")],
@@ -98,6 +102,15 @@ class QueueFile:
             delayed=run(
                 "SELECT scope, queue, seq, not_before FROM message WHERE state < 2 AND state = 1"
             ).fetchall(),
+        )
+
+    def _count_crash(self) -> None:
+        """Count this crash for every message it met claimed; from now on claims are written."""
+        run = self._connection.execute
+        run("UPDATE scope SET crashed = 1")
+        run(
+            "UPDATE message SET claimed = 0, crashes = crashes + 1"
+            " WHERE state < 2 AND claimed > 0"
         )
 
     @contextmanager
@@ -172,17 +185,27 @@ class QueueFile:
         self.settle([found[0]], failed=failed)
         return SettledRow(*found)
 
+    def claim(self, seqs: Sequence[int]) -> None:
+        """Note that these are being handled."""
+        if seqs:
+            self._connection.execute(
+                "UPDATE message SET claimed = 1"
+                " WHERE seq IN (SELECT value FROM json_each(?)) AND state < 2",
+                (json.dumps(seqs),),
+            )
+
     def put_back(self, seq: int, body: bytes, not_before: float) -> None:
         """Replace a standing message's body and have it wait."""
         self._connection.execute(
-            "UPDATE message SET state = ?, body = ?, not_before = ? WHERE seq = ? AND state < 2",
+            "UPDATE message SET state = ?, body = ?, not_before = ?, claimed = 0"
+            " WHERE seq = ? AND state < 2",
             (DELAYED, body, not_before, seq),
         )
 
     def mark_repeats(self, seqs: Sequence[int]) -> None:
-        """Have these delivered as repeats from now on."""
+        """Have these, which are handled no more, delivered as repeats from now on."""
         self._connection.execute(
-            "UPDATE message SET repeat = 1 WHERE seq IN (SELECT value FROM json_each(?))",
+            "UPDATE message SET repeat = 1, claimed = 0 WHERE seq IN (SELECT value FROM json_each(?))",
             (json.dumps(seqs),),
         )
 
@@ -201,13 +224,13 @@ class QueueFile:
 
     def _standing(self, where: str, values: Sequence[object]) -> list[Standing]:
         rows = self._connection.execute(
-            "SELECT seq, message_id, repeat, body FROM message"  # noqa: S608 - the two clauses above
+            "SELECT seq, message_id, repeat, crashes, body FROM message"  # noqa: S608 - the two clauses above
             f" WHERE state < 2 AND {where}",
             values,
         )
         return [
-            Standing(seq, message_id, bool(repeat) or seq <= self._repeat_below, body)
-            for seq, message_id, repeat, body in rows
+            Standing(seq, message_id, bool(repeat) or seq <= self._repeat_below, crashes, body)
+            for seq, message_id, repeat, crashes, body in rows
         ]
 
     def open_scope(self, execution_id: str, generation: int, *, publisher: bool) -> ScopeRow:

@@ -13,7 +13,7 @@ from pathlib import Path
 from factflow_protocols.errors import QueueUnavailableError
 
 APPLICATION_ID = 0x46_46_4C_51
-FORMAT = 1
+FORMAT = 2
 BUSY_SECONDS = 5.0
 
 _SCHEMA = """
@@ -28,6 +28,7 @@ CREATE TABLE scope (
     generation INTEGER NOT NULL,
     publisher INTEGER NOT NULL DEFAULT 0,   -- 0 none, 1 outstanding, 2 settled
     cursor INTEGER NOT NULL DEFAULT 0,
+    crashed INTEGER NOT NULL DEFAULT 0,     -- 1 from its first unclean start on: claims are written
     UNIQUE (execution_id, generation)
 );
 CREATE TABLE message (
@@ -38,12 +39,23 @@ CREATE TABLE message (
     state INTEGER NOT NULL,          -- 0 ready, 1 delayed, 2 settled, 3 settled as failed
     not_before REAL NOT NULL,
     repeat INTEGER NOT NULL DEFAULT 0,
+    claimed INTEGER NOT NULL DEFAULT 0,     -- 1 while it is handled, once its scope has crashed
+    crashes INTEGER NOT NULL DEFAULT 0,     -- unclean starts that found it claimed
     body BLOB,
     UNIQUE (scope, message_id)
 );
 CREATE INDEX standing ON message (scope, queue, state) WHERE state < 2;
 INSERT INTO condition VALUES (1, 1, 0);
 """
+
+_UPGRADES = {
+    1: """
+ALTER TABLE scope ADD COLUMN crashed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+""",
+}
+"""What leads from each older format to the next."""
 
 
 def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:
@@ -63,11 +75,7 @@ def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -32768")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {FORMAT}; COMMIT;"
-            )
+        _bring_up_to_date(connection)
     except sqlite3.Error as error:
         connection.close()
         raise unavailable(path, error) from error
@@ -75,6 +83,19 @@ def connect(path: Path, *, fsync: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == FORMAT:
+        return
+    if version == 0:
+        changes = f"{_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+    else:
+        changes = "".join(_UPGRADES[older] for older in range(version, FORMAT))
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {FORMAT}; COMMIT;"
+    )
 
 
 def _check_origin(connection: sqlite3.Connection, path: Path) -> None:

@@ -33,6 +33,7 @@ class ScopeState:
         self.id = row.id
         self.publisher = row.publisher
         self.cursor = row.cursor
+        self.crashed = bool(row.crashed)
         self.lanes: dict[str, Lane] = {}
         self._announced = 0
         self._settled = 0
@@ -76,7 +77,7 @@ class ScopeState:
             if row.state == DELAYED:
                 self.delayed(lane, seq, row.not_before)
             else:
-                lane.arrive(Standing(seq, row.message_id, False, row.body))
+                lane.arrive(Standing(seq, row.message_id, False, 0, row.body))
 
     def delayed(self, lane: Lane, seq: int, not_before: float) -> None:
         """Have a standing message wait for its time."""

@@ -1,0 +1,263 @@
+"""The demo's chapters: run the pipeline, look at what came of it, run it again from storage."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import screen
+from commands import Commands, Row
+from demo_folder import DemoError
+from doc_site import FOOTER_SENTENCE, MENU_SENTENCE
+
+RUN = "demo"
+AGAIN = "demo-again"
+SCRAPER = "web_scraper"
+WRITER = "markdown_storage_writer"
+LINES_OF_SEGMENT = 14
+OWN_SITE_TIMEOUT = "2m"
+
+
+@dataclass
+class Site:
+    """The site as the demo knows it: with its own site, also what is served and what was asked for."""
+
+    sitemap_url: str
+    pages: list[str] | None = None
+    """The paths of all pages in the sitemap; None for a site that is not ours."""
+    missing: str | None = None
+    """The path of a page that the sitemap names and the site lacks at first."""
+    repair: Callable[[], None] = lambda: None
+    requests: Callable[[], Counter[str]] = field(default=Counter)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the demo made and serves it."""
+        return self.pages is not None
+
+
+@dataclass
+class Run:
+    """What one execution came to."""
+
+    execution: Row
+    status: str
+    scraped: list[Row]
+    failed: list[Row]
+    segments: list[Row]
+
+    @property
+    def id(self) -> str:
+        """The execution's id."""
+        return str(self.execution["execution_id"])
+
+    def lost(self) -> set[str]:
+        """Return the origins of the pages that could not be scraped."""
+        return {row["origin_id"] for row in self.failed if row["stage"] == SCRAPER}
+
+    def contents(self) -> dict[str, str]:
+        """Return the SHA-256 of every segment by its origin: the way that led to it."""
+        return {row["origin_id"]: row["output_hash"] for row in self.segments}
+
+
+@dataclass
+class Demo:
+    """What the chapters share."""
+
+    commands: Commands
+    promises: screen.Promises
+    site: Site
+    data: Path
+    pipeline: Path
+
+    @property
+    def patience(self) -> Sequence[str]:
+        """How long to wait for an execution: our own site is small, a real one may be large."""
+        return ("--timeout", OWN_SITE_TIMEOUT) if self.site.is_ours else ()
+
+    def stored(self, key: str) -> Path:
+        """Return the file of a stored object."""
+        return self.data / "storage" / key
+
+    def result(self, execution: str, status: str) -> Run:
+        """Gather what an ended execution left."""
+        found = self.commands.ask("execution", "get", execution)
+        scraped = [
+            row
+            for row in self.commands.rows(execution, stage=SCRAPER)
+            if row["status"] == "completed"
+        ]
+        return Run(
+            execution=found,
+            status=status,
+            scraped=scraped,
+            failed=self.commands.rows(execution, failed=True),
+            segments=self.commands.rows(execution, stage=WRITER),
+        )
+
+
+def run_pipeline(demo: Demo) -> Run:
+    """Store the pipeline, run it on the site, wait, and say how each page fared."""
+    commands, check = demo.commands, demo.promises.check
+    config = commands.ask("config", "create", "-f", screen.path(demo.pipeline), shown=True)
+    screen.note(f"config {config['id']}, version {config['version']}, no problems found")
+    commands.ask(
+        *("config", "run", config["id"], "--tag", RUN),
+        *("--init", f"sitemap_url={demo.site.sitemap_url}"),
+        shown=True,
+    )
+    screen.note(f'the execution has the tag "{RUN}", which may stand for its id')
+    run = demo.result(RUN, commands.wait(RUN, *demo.patience))
+    print()
+    if run.failed:
+        _show_failures(demo, run)
+    _check_pages(demo, run)
+    if not run.scraped:
+        raise DemoError("no page was scraped, so there is nothing to go on with")
+    return run
+
+
+def _check_pages(demo: Demo, run: Run) -> None:
+    """Check that every page of the sitemap was asked for once, and scraped or named as failed."""
+    check, site = demo.promises.check, demo.site
+    lost = run.lost()
+    found = sum(row["output_count"] for row in demo.commands.rows(RUN, stage="url_expander"))
+    expected = found if site.pages is None else len(site.pages)
+    if site.missing or not site.is_ours:
+        check(
+            0 < len(run.scraped) == expected - len(lost),
+            f"{len(run.scraped)} of {expected} pages in the sitemap were scraped, "
+            f"{len(lost)} failed: none is unaccounted for",
+        )
+    else:
+        check(
+            run.status == "completed" and len(run.scraped) == expected,
+            f"{len(run.scraped)} of {expected} pages in the sitemap were scraped; "
+            f"the execution is {run.status}",
+        )
+    if site.missing:
+        failed = [urlsplit(str(row["metadata"].get("url"))).path for row in run.failed]
+        check(failed == [site.missing], f"the missing page failed alone: {', '.join(failed)}")
+    if site.pages is not None:
+        asked = site.requests()
+        once = [path for path in site.pages if asked[path] == 1]
+        check(
+            len(once) == expected,
+            f"{len(once)} of {expected} pages were asked for exactly once (the site's access log)",
+        )
+
+
+def _show_failures(demo: Demo, run: Run) -> None:
+    demo.commands.show("lineage", "failures", "--execution", RUN)
+    for row in run.failed[:10]:
+        screen.note((row["error"] or {}).get("message", "failed without an error"))
+    kept = [row for row in run.failed if demo.stored(row["input_key"]).is_file()]
+    demo.promises.check(
+        len(kept) == len(run.failed),
+        f"messages that failed: {len(run.failed)}; inputs kept for another try: {len(kept)}",
+    )
+
+
+def look_at_results(demo: Demo, run: Run) -> None:
+    """Show counts per stage, the artefacts on disk, one segment and the way it took."""
+    commands, check = demo.commands, demo.promises.check
+    screen.say("How many messages each stage got, and how they ended:")
+    commands.show("execution", "stats", RUN)
+    folder = demo.stored(f"executions/{run.id}")
+    print()
+    screen.say("What each stage made is a file, with its record (.meta.json) beside it:")
+    print(f"{screen.path(folder)}/")
+    for stage in sorted(path for path in folder.glob("*/*") if path.is_dir()):
+        made = [path for path in stage.iterdir() if not path.name.endswith(".meta.json")]
+        kinds = ", ".join(sorted({path.suffix for path in made})) or "records only"
+        print(f"  {stage.relative_to(folder).as_posix() + '/':46}{len(made):6}  {kinds}")
+    files = {row["output_key"]: demo.stored(row["output_key"]) for row in run.segments}
+    intact = [
+        row
+        for row in run.segments
+        if (path := files[row["output_key"]]).is_file()
+        and hashlib.sha256(path.read_bytes()).hexdigest() == row["output_hash"]
+    ]
+    check(
+        0 < len(intact) == len(run.segments),
+        f"{len(intact)} of {len(run.segments)} markdown segments are on disk, whole (SHA-256)",
+    )
+    if demo.site.is_ours:
+        clean = [
+            path
+            for path in files.values()
+            if not any(
+                sentence in path.read_text(encoding="utf-8")
+                for sentence in (MENU_SENTENCE, FOOTER_SENTENCE)
+            )
+        ]
+        check(
+            len(clean) == len(files),
+            f"{len(clean)} of {len(files)} segments hold content only, no menu and no footer",
+        )
+    print()
+    _show_segment(demo, run, max(run.segments, key=_interest))
+
+
+def _interest(row: Row) -> tuple[bool, int]:
+    """Rank segments: one that begins its page and is of some length shows most."""
+    return row["metadata"].get("ordinal") == 0, int(row["metadata"].get("token_count") or 0)
+
+
+def _show_segment(demo: Demo, run: Run, row: Row) -> None:
+    screen.say("One of the segments, and the way it took (the sitemap is where it began):")
+    key = str(row["output_key"]).removeprefix(f"executions/{run.id}/")
+    screen.command(["factflow", "storage", "get", "-e", run.id, key])
+    text = demo.stored(row["output_key"]).read_text(encoding="utf-8")
+    screen.excerpt([*text.splitlines()[:LINES_OF_SEGMENT], "…"])
+    demo.commands.show("lineage", "chain", row["id"])
+
+
+def replay(demo: Demo, run: Run) -> Run:
+    """Go on from what the scraper stored, and prove that nothing was fetched for it."""
+    commands, check = demo.commands, demo.promises.check
+    lost = run.lost()
+    if demo.site.missing:
+        demo.site.repair()
+        screen.say(f"The site's owner puts {demo.site.missing} back.")
+    before = demo.site.requests()
+    answer = commands.ask(
+        "execution", "replay", RUN, "--from-stage", SCRAPER, "--tag", AGAIN, shown=True
+    )
+    screen.note(str(answer["note"]))
+    again = demo.result(AGAIN, commands.wait(AGAIN, *demo.patience))
+    print()
+    grown = demo.site.requests() - before
+    tried = commands.rows(AGAIN, stage=SCRAPER)
+    check(
+        {row["origin_id"] for row in tried} == lost,
+        f"{SCRAPER} ran for {len(tried)} of {len(run.scraped) + len(lost)} pages in the replay"
+        + (": those that had failed in it" if lost else ""),
+    )
+    if demo.site.is_ours:
+        allowed = Counter({demo.site.missing: 1, "/robots.txt": 1}) if demo.site.missing else None
+        more = ": " + ", ".join(sorted(grown)) if grown else ""
+        check(
+            grown == (allowed or Counter()),
+            f"the site's access log had {before.total()} requests before the replay and "
+            f"{(before + grown).total()} after it{more}",
+        )
+    first, second = run.contents(), again.contents()
+    same = [origin for origin, content in first.items() if second.get(origin) == content]
+    check(
+        len(same) == len(first) and (bool(lost) or len(second) == len(first)),
+        f"{len(same)} of {len(first)} segments came out again, the same to the byte"
+        + (f", and {len(second) - len(same)} new ones" if lost else ""),
+    )
+    if demo.site.missing or not run.failed:
+        check(again.status == "completed", f"the replay is {again.status}")
+    screen.note(f"the run took {_seconds(run)}, the replay {_seconds(again)}")
+    return again
+
+
+def _seconds(run: Run) -> str:
+    return f"{run.execution['duration_ms'] / 1000:.1f} s"

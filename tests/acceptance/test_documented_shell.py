@@ -1,0 +1,147 @@
+"""The command lines of the documentation, typed into a shell as they stand there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factflow_testing.server_process import Finished, ServerProcess, cli, run_command
+from factflow_testing.site_process import XML, Page, served_pages, sitemap_of
+
+bash = shutil.which("bash")
+pytestmark = pytest.mark.skipif(bash is None, reason="there is no bash here")
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq here")
+
+FANNING = """
+version: "1.0"
+init_message: {route: split, payload: {n: 0}}
+routes:
+  split:
+    inbound: {queue: split}
+    adapters:
+      - {type: fan, config: {count: 40}}
+      - {type: fail, config: {numbers: [41]}}
+"""
+FAILING = FANNING.replace("[41]", "[7]")
+HANGING = """
+version: "1.0"
+init_message: {route: hang, payload: {n: 0}}
+routes:
+  hang: {inbound: {queue: hang}, adapters: [{type: hang}]}
+"""
+
+
+def _shell(server: ServerProcess, script: str, **variables: str) -> Finished:
+    """Run a script in bash, where `factflow` talks to the server."""
+    return run_command(
+        bash or "", "-c", script, variables={"FACTFLOW_SERVER_URL": server.url} | variables
+    )
+
+
+@pytest.fixture
+def hanging(server: ServerProcess) -> Iterator[str]:
+    """An execution that does not end by itself."""
+    execution = server.run(server.create(HANGING))
+    yield execution
+    server.api.post(f"/executions/{execution}/cancel", json={"grace_seconds": 0})
+
+
+@needs_jq
+def test_run_and_wait_in_one_pipe_tells_how_it_ended(server: ServerProcess) -> None:
+    script = """
+        factflow config run "$CONFIG_ID" | jq -r .execution_id | xargs factflow execution wait
+        echo "exit code: $?"
+    """
+    good = _shell(server, script, CONFIG_ID=server.create(FANNING))
+    assert good.out.endswith("exit code: 0\n")
+    # xargs reports 123 for any failure of the command it runs, as the reference says.
+    bad = _shell(server, script, CONFIG_ID=server.create(FAILING))
+    assert bad.out.endswith("exit code: 123\n")
+
+
+@needs_jq
+def test_run_and_wait_with_a_variable_keeps_the_exit_code(server: ServerProcess) -> None:
+    script = """
+        id=$(factflow config run "$CONFIG_ID" | jq -r .execution_id)
+        factflow --timeout 1h execution wait "$id" > /dev/null
+    """
+    assert _shell(server, script, CONFIG_ID=server.create(FANNING)).code == 0
+    assert _shell(server, script, CONFIG_ID=server.create(FAILING)).code == 1
+
+
+def test_a_listing_cut_off_by_head_is_no_error(server: ServerProcess) -> None:
+    execution = server.run(server.create(FANNING))
+    server.end_of(execution)
+    script = """
+        set -o pipefail
+        factflow storage list --execution "$EXEC_ID" | head -n 1
+        echo "exit codes: ${PIPESTATUS[*]}"
+        factflow storage list --execution "$EXEC_ID" --limit 1000 | head
+    """
+    done = _shell(server, script, EXEC_ID=execution)
+    assert "exit codes: 0 0" in done.out
+    assert (done.code, done.err) == (0, "")
+
+
+def test_wait_ends_as_the_execution_does(server: ServerProcess, hanging: str) -> None:
+    failed = server.run(server.create(FAILING))
+    assert server.cli("execution", "wait", failed).code == 1
+    early = server.cli("--timeout", "1s", "execution", "wait", hanging)
+    assert "goes on" in early.refused(4)
+    assert server.get(f"/executions/{hanging}")["status"] == "running"
+    assert server.cli("execution", "cancel", hanging, "--grace", "0").code == 0
+    assert server.cli("execution", "wait", hanging).code == 3
+    assert "cancelled" in server.cli("execution", "cancel", hanging).refused(7)
+
+
+def _default_port_is_taken() -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", 8000)) == 0
+
+
+def test_run_without_a_server_starts_a_private_one_and_leaves_nothing_running(
+    shipped_pipeline: Path, tmp_path: Path
+) -> None:
+    if _default_port_is_taken():
+        pytest.skip("something listens on port 8000, so there is a server")
+    body = b"<main><h1>Bees</h1><p>They make honey, and they dance.</p></main>"
+    pages = {"/bees": Page(body), "/wasps": Page(body.replace(b"Bees", b"Wasps"))}
+    with served_pages(pages) as site:
+        pages["/sitemap.xml"] = Page(sitemap_of(*(site + path for path in pages)), XML)
+        init = f"sitemap_url={site}/sitemap.xml"
+        options = ("--init", init, "--allow-private-networks")
+        ran = cli("run", shipped_pipeline, *options, cwd=tmp_path)
+    assert ran.done()["status"] == "completed"
+    private = re.search(r"private server: (http://\S+) \(pid (\d+)\)", ran.err)
+    assert private
+    assert not _is_alive(int(private[2]))
+    assert cli("system", "health", server=private[1]).code == 5
+    with ServerProcess(tmp_path / ".factflow") as server:
+        stored = server.rows(ran.json["execution_id"], stage="html_to_markdown")
+        assert sorted(row["metadata"]["url"].rpartition("/")[2] for row in stored) == [
+            "bees",
+            "wasps",
+        ]
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_run_of_a_pipeline_that_hangs_gives_up_in_time_and_stops_its_server(
+    tmp_path: Path,
+) -> None:
+    if _default_port_is_taken():
+        pytest.skip("something listens on port 8000, so there is a server")
+    file = tmp_path / "hang.yaml"
+    file.write_text(HANGING)
+    options = ("--adapters", "factflow_testing.adapters", "--timeout", "1s")
+    err = cli("run", file, *options, cwd=tmp_path).refused(4)
+    private = re.search(r"pid (\d+)", err)
+    assert private
+    assert not _is_alive(int(private[1]))
