@@ -52,11 +52,9 @@ class Commands:
         answer: Row = json.loads(done.stdout)
         return answer
 
-    def rows(self, execution: str, *, stage: str | None = None, failed: bool = False) -> list[Row]:
-        """Return the lineage rows of an execution's stage, or the failed ones."""
-        words = ["lineage", "list", "--execution", execution, "--limit", str(ROWS_AT_ONCE)]
-        words += ["--stage", stage] if stage else []
-        words += ["--status", "failed"] if failed else []
+    def rows(self, execution: str) -> list[Row]:
+        """Return all lineage rows of an execution: one for each message and stage."""
+        words = ("lineage", "list", "--execution", execution, "--limit", str(ROWS_AT_ONCE))
         found: list[Row] = []
         while True:
             answer = self.ask(*words, "--offset", str(len(found)))
@@ -64,8 +62,8 @@ class Commands:
             if not answer["has_more"]:
                 return found
 
-    def wait(self, execution: str, *options: str) -> str:
-        """Show progress until the execution ends; return its status.
+    def wait(self, execution: str, *options: str) -> Row:
+        """Show progress until the execution ends; return it as it is then.
 
         On a terminal the command's own bars move; else a line is printed whenever a count changed.
         """
@@ -87,10 +85,10 @@ class Commands:
                 raise
             said.seek(0)
             print(said.read(), end="")
-        status = str(self.ask("execution", "get", execution)["status"])
-        if status not in ("completed", "failed"):
+        ended = self.ask("execution", "get", execution)
+        if ended["status"] not in ("completed", "failed"):
             self._check(words, code or 1)
-        return status
+        return ended
 
     def _print_progress(self, process: subprocess.Popen[str], execution: str) -> None:
         before = ""

@@ -90,7 +90,9 @@ class DemoServer:
             line = ""
         if not line.startswith(LISTENING):
             raise DemoError(
-                "the server did not start" + self.last_words(), f"see {screen.path(self._log)}"
+                "the server did not start" + self.last_words(),
+                f"see {screen.path(self._log)}",
+                exit_code=2,
             )
         self.url = line.removeprefix(LISTENING).split()[0]
 

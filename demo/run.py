@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import ipaddress
+import os
 import signal
 import sys
 import time
@@ -37,6 +39,9 @@ PIPELINE = ROOT / "backend/config/pipelines/site-to-markdown.yaml"
 def main() -> int:
     """Run the demo and return its exit code."""
     options = _options()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the commands print comes between our own lines; a poor locale is no reason to stop.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:
@@ -44,11 +49,17 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nstopped; nothing is left running")
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
+        return 1
     except DemoError as error:
         print(f"demo: error: {error}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"demo: error: {error}", file=sys.stderr)
+        return 2
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  # signal's shape
@@ -203,7 +214,7 @@ def _verdict(promises: screen.Promises) -> int:
         return 0
     print(f"\n{len(promises.broken)} of {total} promises did not hold:")
     for sentence in promises.broken:
-        print(f"  {sentence}")
+        screen.note(sentence)
     return 1
 
 

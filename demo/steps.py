@@ -16,6 +16,7 @@ from doc_site import FOOTER_SENTENCE, MENU_SENTENCE
 
 RUN = "demo"
 AGAIN = "demo-again"
+EXPANDER = "url_expander"
 SCRAPER = "web_scraper"
 WRITER = "markdown_storage_writer"
 LINES_OF_SEGMENT = 14
@@ -42,26 +43,37 @@ class Site:
 
 @dataclass
 class Run:
-    """What one execution came to."""
+    """What one execution came to: itself as the server tells of it, and all its lineage rows."""
 
     execution: Row
-    status: str
-    scraped: list[Row]
-    failed: list[Row]
-    segments: list[Row]
+    rows: Sequence[Row]
 
     @property
     def id(self) -> str:
         """The execution's id."""
         return str(self.execution["execution_id"])
 
+    @property
+    def status(self) -> str:
+        """How it ended."""
+        return str(self.execution["status"])
+
+    @property
+    def failed(self) -> list[Row]:
+        """The rows of messages that failed, at whichever stage."""
+        return [row for row in self.rows if row["status"] == "failed"]
+
+    def at(self, stage: str, status: str = "completed") -> list[Row]:
+        """Return the rows of a stage with a status."""
+        return [row for row in self.rows if row["stage"] == stage and row["status"] == status]
+
     def lost(self) -> set[str]:
         """Return the origins of the pages that could not be scraped."""
-        return {row["origin_id"] for row in self.failed if row["stage"] == SCRAPER}
+        return {row["origin_id"] for row in self.at(SCRAPER, "failed")}
 
     def contents(self) -> dict[str, str]:
         """Return the SHA-256 of every segment by its origin: the way that led to it."""
-        return {row["origin_id"]: row["output_hash"] for row in self.segments}
+        return {row["origin_id"]: row["output_hash"] for row in self.at(WRITER)}
 
 
 @dataclass
@@ -83,26 +95,14 @@ class Demo:
         """Return the file of a stored object."""
         return self.data / "storage" / key
 
-    def result(self, execution: str, status: str) -> Run:
-        """Gather what an ended execution left."""
-        found = self.commands.ask("execution", "get", execution)
-        scraped = [
-            row
-            for row in self.commands.rows(execution, stage=SCRAPER)
-            if row["status"] == "completed"
-        ]
-        return Run(
-            execution=found,
-            status=status,
-            scraped=scraped,
-            failed=self.commands.rows(execution, failed=True),
-            segments=self.commands.rows(execution, stage=WRITER),
-        )
+    def ended(self, execution: str) -> Run:
+        """Show an execution's progress to its end, and gather what it left."""
+        return Run(self.commands.wait(execution, *self.patience), self.commands.rows(execution))
 
 
 def run_pipeline(demo: Demo) -> Run:
     """Store the pipeline, run it on the site, wait, and say how each page fared."""
-    commands, check = demo.commands, demo.promises.check
+    commands = demo.commands
     config = commands.ask("config", "create", "-f", screen.path(demo.pipeline), shown=True)
     screen.note(f"config {config['id']}, version {config['version']}, no problems found")
     commands.ask(
@@ -111,12 +111,12 @@ def run_pipeline(demo: Demo) -> Run:
         shown=True,
     )
     screen.note(f'the execution has the tag "{RUN}", which may stand for its id')
-    run = demo.result(RUN, commands.wait(RUN, *demo.patience))
+    run = demo.ended(RUN)
     print()
     if run.failed:
         _show_failures(demo, run)
     _check_pages(demo, run)
-    if not run.scraped:
+    if not run.at(SCRAPER):
         raise DemoError("no page was scraped, so there is nothing to go on with")
     return run
 
@@ -124,19 +124,21 @@ def run_pipeline(demo: Demo) -> Run:
 def _check_pages(demo: Demo, run: Run) -> None:
     """Check that every page of the sitemap was asked for once, and scraped or named as failed."""
     check, site = demo.promises.check, demo.site
-    lost = run.lost()
-    found = sum(row["output_count"] for row in demo.commands.rows(RUN, stage="url_expander"))
+    scraped, lost = len(run.at(SCRAPER)), len(run.lost())
+    found = sum(row["output_count"] for row in run.at(EXPANDER))
     expected = found if site.pages is None else len(site.pages)
-    if site.missing or not site.is_ours:
+    if not scraped:
+        check(False, f"pages are scraped: of {expected} in the sitemap none was")
+    elif site.missing or not site.is_ours:
         check(
-            0 < len(run.scraped) == expected - len(lost),
-            f"{len(run.scraped)} of {expected} pages in the sitemap were scraped, "
-            f"{len(lost)} failed: none is unaccounted for",
+            scraped == expected - lost,
+            f"{scraped} of {expected} pages in the sitemap were scraped, "
+            f"{lost} failed: none is unaccounted for",
         )
     else:
         check(
-            run.status == "completed" and len(run.scraped) == expected,
-            f"{len(run.scraped)} of {expected} pages in the sitemap were scraped; "
+            run.status == "completed" and scraped == expected,
+            f"{scraped} of {expected} pages in the sitemap were scraped; "
             f"the execution is {run.status}",
         )
     if site.missing:
@@ -164,9 +166,8 @@ def _show_failures(demo: Demo, run: Run) -> None:
 
 def look_at_results(demo: Demo, run: Run) -> None:
     """Show counts per stage, the artefacts on disk, one segment and the way it took."""
-    commands, check = demo.commands, demo.promises.check
     screen.say("How many messages each stage got, and how they ended:")
-    commands.show("execution", "stats", RUN)
+    demo.commands.show("execution", "stats", RUN)
     folder = demo.stored(f"executions/{run.id}")
     print()
     screen.say("What each stage made is a file, with its record (.meta.json) beside it:")
@@ -175,32 +176,27 @@ def look_at_results(demo: Demo, run: Run) -> None:
         made = [path for path in stage.iterdir() if not path.name.endswith(".meta.json")]
         kinds = ", ".join(sorted({path.suffix for path in made})) or "records only"
         print(f"  {stage.relative_to(folder).as_posix() + '/':46}{len(made):6}  {kinds}")
-    files = {row["output_key"]: demo.stored(row["output_key"]) for row in run.segments}
-    intact = [
-        row
-        for row in run.segments
-        if (path := files[row["output_key"]]).is_file()
-        and hashlib.sha256(path.read_bytes()).hexdigest() == row["output_hash"]
-    ]
-    check(
-        0 < len(intact) == len(run.segments),
-        f"{len(intact)} of {len(run.segments)} markdown segments are on disk, whole (SHA-256)",
+    _check_segments(demo, run)
+    print()
+    _show_segment(demo, run, max(run.at(WRITER), key=_interest))
+
+
+def _check_segments(demo: Demo, run: Run) -> None:
+    """Check that the segments are on disk as their records say, and hold the pages' content only."""
+    hashes = {demo.stored(row["output_key"]): row["output_hash"] for row in run.at(WRITER)}
+    found = {path: path.read_bytes() for path in hashes if path.is_file()}
+    whole = [p for p, content in found.items() if hashlib.sha256(content).hexdigest() == hashes[p]]
+    demo.promises.check(
+        0 < len(whole) == len(hashes),
+        f"{len(whole)} of {len(hashes)} markdown segments are on disk, whole (SHA-256)",
     )
     if demo.site.is_ours:
-        clean = [
-            path
-            for path in files.values()
-            if not any(
-                sentence in path.read_text(encoding="utf-8")
-                for sentence in (MENU_SENTENCE, FOOTER_SENTENCE)
-            )
-        ]
-        check(
-            len(clean) == len(files),
-            f"{len(clean)} of {len(files)} segments hold content only, no menu and no footer",
+        around = (MENU_SENTENCE.encode(), FOOTER_SENTENCE.encode())
+        clean = [text for text in found.values() if not any(words in text for words in around)]
+        demo.promises.check(
+            len(clean) == len(hashes),
+            f"{len(clean)} of {len(hashes)} segments hold content only, no menu and no footer",
         )
-    print()
-    _show_segment(demo, run, max(run.segments, key=_interest))
 
 
 def _interest(row: Row) -> tuple[bool, int]:
@@ -229,13 +225,13 @@ def replay(demo: Demo, run: Run) -> Run:
         "execution", "replay", RUN, "--from-stage", SCRAPER, "--tag", AGAIN, shown=True
     )
     screen.note(str(answer["note"]))
-    again = demo.result(AGAIN, commands.wait(AGAIN, *demo.patience))
+    again = demo.ended(AGAIN)
     print()
     grown = demo.site.requests() - before
-    tried = commands.rows(AGAIN, stage=SCRAPER)
+    tried = [row["origin_id"] for row in again.rows if row["stage"] == SCRAPER]
     check(
-        {row["origin_id"] for row in tried} == lost,
-        f"{SCRAPER} ran for {len(tried)} of {len(run.scraped) + len(lost)} pages in the replay"
+        sorted(tried) == sorted(lost),
+        f"{SCRAPER} ran for {len(tried)} of {len(run.at(SCRAPER)) + len(lost)} pages in the replay"
         + (": those that had failed in it" if lost else ""),
     )
     if demo.site.is_ours:

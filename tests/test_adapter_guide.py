@@ -71,7 +71,11 @@ class Reader:
         self._server: subprocess.Popen[str] | None = None
         hermetic = {name: "" for name in os.environ if name.startswith("PYTEST_")}
         self._environment = environment(
-            **hermetic, FACTFLOW_PORT="0", FACTFLOW_SERVER_URL="http://127.0.0.1:9", TERM="xterm"
+            **hermetic,
+            FACTFLOW_PORT="0",
+            FACTFLOW_SERVER_URL="http://127.0.0.1:9",
+            TERM="xterm",
+            COLUMNS="100",
         )
 
     def follow(self, step: Step) -> None:

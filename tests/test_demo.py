@@ -1,4 +1,4 @@
-"""`make demo` keeps its promises to a newcomer, says so when one does not hold, and leaves nothing running."""
+"""`make demo` keeps its promises to a newcomer, says when one does not hold, leaves nothing running."""
 
 from __future__ import annotations
 
@@ -137,9 +137,12 @@ def test_the_replay_makes_the_same_segments(told: Told) -> None:
 
 
 def test_the_report_can_be_read_and_its_commands_be_typed(told: Told) -> None:
-    """No colour in a file, nothing wider than a screen, and the folder it names has the artefacts."""
+    """No colour in a file, nothing wider than a screen but ids and paths, which stay whole."""
     assert "\x1b" not in told.out
-    assert [line for line in told.out.splitlines() if len(line) > 80] == []
+    whole = re.compile(rf"[0-9a-f]{{32}}|{re.escape(str(told.folder))}")
+    assert [
+        line for line in told.out.splitlines() if len(line) > 80 and not whole.search(line)
+    ] == []
     for typed in (
         "$ factflow config create -f backend/config/pipelines/site-to-markdown.yaml",
         "$ factflow execution stats demo",
@@ -183,7 +186,7 @@ def foreign_site(folder: Path, pages: int, lacking: int) -> Iterator[tuple[str, 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             asked.append(self.path)
 
-        def log_message(self, format: str, *arguments: object) -> None:
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # the parent's
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
@@ -221,7 +224,7 @@ def test_a_broken_promise_is_told_and_ends_with_1(tmp_path: Path) -> None:
         told = run_demo(tmp_path / "folder", "--sitemap", f"{url}/none.xml")
     assert told.code == 1, told.out + told.err
     assert told.says(f"{url}/none.xml answered 404 Not Found")
-    assert "[NO] 0 of 0 pages in the sitemap were scraped" in told.out
+    assert "[NO] pages are scraped: of 0 in the sitemap none was" in told.out
     assert "demo: error: no page was scraped" in told.err
     assert "Traceback" not in told.out + told.err
 

@@ -30,6 +30,8 @@ TAKING_AN_ID = [
     ("lineage", "chain", UNKNOWN),
     ("lineage", "children", UNKNOWN),
     ("lineage", "stats", "--execution", UNKNOWN),
+    ("lineage", "list", "--execution", UNKNOWN),
+    ("lineage", "failures", "--execution", UNKNOWN),
 ]
 PIPELINE = """
 version: "1.0"
@@ -62,7 +64,7 @@ def test_an_adapter_that_is_not_there_is_not_found_and_the_nearest_is_named(
     ("command", "code", "said"),
     [
         (("execution", "list", "--status", "done"), 2, "completed"),
-        (("execution", "list", "--limit", "-1"), 2, "--limit"),
+        (("execution", "list", "--limit", "-1"), 2, "hint: factflow execution list --help"),
         (("lineage", "list", "--status", "done"), 7, "completed"),
         (("lineage", "list", "--after", "yesterday"), 7, "started_after"),
         (("--timeout", "soon", "execution", "wait", UNKNOWN), 2, "soon"),

@@ -94,6 +94,7 @@ def test_a_private_address_is_refused_unless_the_server_was_told_otherwise(
             execution = strict_server.run(strict_server.create(PIPELINE), sitemap_url=url)
             failed = _failure(strict_server, execution)
             assert "127.0.0.1, which is private" in failed["error"]["message"]
+            assert "--allow-private-networks" in failed["error"]["message"]
             assert failed["attempts"] == 1
     assert not asked
 

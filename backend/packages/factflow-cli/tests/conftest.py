@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import pty
@@ -46,16 +47,17 @@ class Ended:
 
 @pytest.fixture(scope="session")
 def stub() -> ModuleType:
-    """The module of the stub: its constants and builders."""
+    """The module of the stub: its constants and builders. Not under the real server's name."""
+    folder = STAND_IN / "factflow_server"
     spec = importlib.util.spec_from_file_location(
-        "factflow_cli_stub", STAND_IN / "factflow_server" / "stub.py"
+        "factflow_cli_stub", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = package
+    spec.loader.exec_module(package)
+    return importlib.import_module(f"{spec.name}.stub")
 
 
 @pytest.fixture

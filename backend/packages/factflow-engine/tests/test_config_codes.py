@@ -168,6 +168,14 @@ CASES = [
     ("W505", "routes.a.adapters[0].batch", 7, pipeline("- type: echo\n  batch: {size: 5}")),
     ("W506", "routes.a.adapters[0].config.max_urls", 7, pipeline(
         "- type: echo\n  config: {max_urls: '${NOT_SET}'}")),
+    ("W507", "routes.a.error_handling.retry_on", 7, pipeline(
+        route="error_handling: {retry_on: [TransientError]}")),
+    ("W507", "error_handling.retry_on", 7, pipeline(
+        top="error_handling: {retry_on: [TransientError]}")),
+    ("E109", "error_handling.retry_on[0]", 7, pipeline(
+        top="error_handling: {max_retries: 1, retry_on: [httpx.ReadTimeout]}")),
+    ("E102", "error_handling.retry_on[1]", 7, pipeline(
+        top="error_handling: {max_retries: 1, retry_on: [OSError, PermanentError]}")),
 ]  # fmt: skip
 
 

@@ -31,7 +31,11 @@ def test_defaults() -> None:
     assert route.outbound is None
     assert BatchConfig() == BatchConfig(size=32, wait_ms=50)
     assert pipeline().error_handling_for("a") == ErrorHandlingConfig(
-        max_retries=0, retry_delay_seconds=1.0, dead_letter_queue=None, failure_tolerance=0.0
+        max_retries=0,
+        retry_delay_seconds=1.0,
+        retry_on=None,
+        dead_letter_queue=None,
+        failure_tolerance=0.0,
     )
 
 

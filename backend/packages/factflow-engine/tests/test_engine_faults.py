@@ -68,6 +68,8 @@ async def test_a_secret_from_the_environment_reaches_no_record(
     record = await misbehave(engine, 'leak, token: "${SOME_TOKEN}"')
     assert record.error is not None
     assert "refused with token ${SOME_TOKEN}" in record.error.message
+    assert "factflow_engine" not in record.error.traceback  # the adapter's frames, not ours
+    assert "in process" in record.error.traceback
     await engine.lineage.flush()
     assert b"hunter2" not in everything_stored(tmp_path)
 

@@ -37,6 +37,8 @@ async def test_a_replay_continues_from_a_stage_in_a_new_execution(
         "at_stage_failed": 1,
         "at_stage_queued": 0,
         "skipped_by_condition": 0,
+        "run_again": 0,
+        "filtered_again": 0,
     }
     assert "not run again" in replay["note"]
     execution = await ended(client, replay["id"])

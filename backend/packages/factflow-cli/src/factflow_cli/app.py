@@ -108,7 +108,6 @@ def _run() -> int:
 
 
 def _usage_error(error: typer.TyperException) -> int:
-    context = getattr(error, "ctx", None)
-    known = context.command_path if isinstance(context, typer.Context) else "factflow"
+    known = getattr(getattr(error, "ctx", None), "command_path", "factflow")
     terminal.say_error(error.format_message(), f"{known} --help")
     return error.exit_code

@@ -93,33 +93,6 @@ def _config(execution: Row) -> str:
     return f"{name} ({version_text}{config_id})" if name else str(config_id or "")
 
 
-def draw_replay(replay: Row) -> None:
-    """Print what a replay selected, and where it went."""
-    selected, left = replay.get("selected"), replay.get("not_selected")
-    print_facts(
-        [
-            ("execution", replay.get("execution_id")),
-            ("status", replay.get("status")),
-            ("replay of", replay.get("from_execution_id") or replay.get("parent_execution_id")),
-            ("from stage", replay.get("from_stage")),
-            ("to route", replay.get("to_route")),
-            ("to queue", replay.get("to_queue")),
-            ("artefacts found", replay.get("objects_found")),
-            ("published", replay.get("objects_published")),
-            ("selected", _counts(selected)),
-            ("not selected", _counts(left)),
-            ("warning", replay.get("warning")),
-            ("note", replay.get("note")),
-        ]
-    )
-
-
-def _counts(counts: Any) -> str:
-    if not isinstance(counts, Mapping):
-        return ""
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-
-
 def draw_dag(dag: Row, nodes: Sequence[Row], edges: Sequence[Row]) -> None:
     """Print the routes as a tree: each with its stages, under it the routes its queue feeds.
 

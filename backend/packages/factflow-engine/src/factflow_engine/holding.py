@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from factflow_foundation import logs
@@ -47,17 +48,28 @@ class Holder:
         action: Callable[[], Awaitable[T]],
         error: StorageUnavailableError | QueueUnavailableError,
     ) -> T:
-        ticket, self._next = self._next, self._next + 1
         pause = FIRST_PAUSE
         log.warning("holding", where=self._where, reason=error.message)
-        try:
+        with self.noted(error.message) as note:
             while True:
-                self._holding[ticket] = error.message
+                note(error.message)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 try:
                     return await action()
                 except OURS as again:
                     error = again
+
+    @contextmanager
+    def noted(self, reason: str) -> Iterator[Callable[[str], None]]:
+        """Have `reason` say what is waited for inside; what is yielded replaces it by another one."""
+        ticket, self._next = self._next, self._next + 1
+
+        def note(words: str) -> None:
+            self._holding[ticket] = words
+
+        note(reason)
+        try:
+            yield note
         finally:
             del self._holding[ticket]

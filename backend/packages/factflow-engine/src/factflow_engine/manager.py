@@ -16,6 +16,7 @@ from factflow_engine.orchestrator import PipelineOrchestrator
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices
+from factflow_engine.run_gate import RunGate
 from factflow_engine.stall_watch import Stall, StallWatch
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
@@ -51,6 +52,7 @@ class OrchestratorManager:
             lineage=lineage,
             clock=clock or SystemClock(),
             watch=StallWatch(),
+            gate=RunGate(),
         )
         self._registry = registry
         self._on_finished = on_finished

@@ -20,6 +20,11 @@ from factflow_engine.outcome_draft import OutcomeDraft, Work
 from factflow_engine.payloads import EncodedPayload
 from factflow_engine.route_context import RouteContext
 from factflow_engine.stage import Stage
+from factflow_engine.suspects import (
+    ProcessKilledError,
+    is_set_aside,
+    is_too_dangerous_to_read,
+)
 from factflow_foundation.keys import StageKey
 from factflow_foundation.records import OutcomeRecord
 from factflow_lineage.models import PipelineLineageEntry
@@ -44,7 +49,10 @@ class MessageHandler:
         Returns when it is settled or put back for another attempt. Raises only `CancelledError`, and
         what is a fault of the engine.
         """
-        work = Work.of(envelopes.decode(delivery.body), repeat=delivery.repeat)
+        await self._hold(lambda: self._context.queue.claim(delivery))
+        work = Work.of(
+            envelopes.decode(delivery.body), repeat=delivery.repeat, crashes=delivery.crashes
+        )
         for stage in self._stages[self._index[work.envelope.entry_stage] :]:
             record = await self._committed_before(stage, work)
             if record is None:
@@ -81,11 +89,17 @@ class MessageHandler:
     async def _run(self, stage: Stage, work: Work) -> OutcomeDraft | None:
         """Return how the stage ended for the message, None when its condition skips it."""
         draft = OutcomeDraft(stage, work, started_at=self._context.clock.now())
+        if is_too_dangerous_to_read(work.crashes):
+            self._failed(draft, ProcessKilledError(work.crashes))
+            return draft
         try:
             data = await self._input(work)
             payload = payloads.decode(data, work.content_type)
             if stage.condition and not stage.condition.holds(payload, work.metadata):
                 return None
+            if is_set_aside(work.crashes):
+                self._failed(draft, ProcessKilledError(work.crashes))
+                return draft
             self._record_progress(stage, work, draft)
             answer = await self._call(stage, self._pipeline_context(stage, work, payload))
             draft.batch_id = answer.batch_id

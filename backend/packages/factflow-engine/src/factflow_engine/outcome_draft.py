@@ -31,6 +31,8 @@ class Work:
     root_id: str | None
     replayed_from: str | None
     passed: list[str]
+    crashes: int = 0
+    """At how many crashes of the process it was being handled."""
     data: bytes | None = None
     fresh: EncodedPayload | None = None
     """The artefact this process has just committed: the next stage need not read it."""
@@ -38,7 +40,7 @@ class Work:
     """Small payloads of children just stored, by message id."""
 
     @classmethod
-    def of(cls, envelope: Envelope, *, repeat: bool) -> Work:
+    def of(cls, envelope: Envelope, *, repeat: bool, crashes: int = 0) -> Work:
         """Return the work that an envelope asks for."""
         return cls(
             envelope=envelope,
@@ -52,6 +54,7 @@ class Work:
             root_id=envelope.root_id,
             replayed_from=envelope.replayed_from,
             passed=list(envelope.passed),
+            crashes=crashes,
         )
 
     def follow(self, record: OutcomeRecord) -> None:

@@ -12,6 +12,7 @@ from factflow_engine.fan_out import Target
 from factflow_engine.holding import Holder
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.retry_policy import RetryPolicy
+from factflow_engine.run_gate import RunGate
 from factflow_engine.stall_watch import StallWatch
 from factflow_foundation.clock import Clock
 from factflow_lineage.writer import LineageService
@@ -27,6 +28,7 @@ class EngineServices:
     lineage: LineageService
     clock: Clock
     watch: StallWatch
+    gate: RunGate
 
 
 class RouteContext:
@@ -51,6 +53,7 @@ class RouteContext:
         self.store = services.store
         self.lineage = services.lineage
         self.clock = services.clock
+        self.gate = services.gate
         self.holder = Holder(f"{self.execution_id}/{route_id}")
         errors = graph.config.error_handling_for(route_id)
         self.retries = RetryPolicy.of(errors)

@@ -1,18 +1,26 @@
-"""One route of one execution: takes messages from its queue and hands them to the handler."""
+"""One route of one execution: takes messages from its queue and hands them to the handler.
+
+Each waits for its turn at the process's gate: a message suspected of ending the process runs alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from factflow_engine.message_handler import MessageHandler
 from factflow_engine.route_context import RouteContext
+from factflow_engine.run_gate import Turn
 from factflow_engine.stage import Stage
-from factflow_protocols.queue import Consumer
+from factflow_engine.suspects import is_suspect
+from factflow_foundation import logs
+from factflow_protocols.queue import Consumer, Delivery
 
 ABANDON_SECONDS = 1.0
 """How long a cancelled task may take to end before it is left behind."""
+
+log = logs.logger(__name__)
 
 
 class ReactiveRouteProcessor:
@@ -37,6 +45,8 @@ class ReactiveRouteProcessor:
         self._on_fault = on_fault
         self._consumer: Consumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._turns: set[Turn] = set()
+        self._at_gate: set[asyncio.Task[Any] | None] = set()
         self._stopping = False
 
     @property
@@ -62,19 +72,24 @@ class ReactiveRouteProcessor:
         self._stopping = True
         if self._consumer is not None:
             await self._consumer.close()
+        for task in self._at_gate:
+            if task is not None:
+                task.cancel()  # nothing of its message's handling has begun
         if self._tasks:
             _, pending = await asyncio.wait(self._tasks, timeout=grace_seconds)
             for task in pending:
                 task.cancel()
             if pending:
                 await asyncio.wait(pending, timeout=ABANDON_SECONDS)
+        for turn in self._turns:
+            turn.end()  # of those left behind: others must not wait for them
 
     async def _work(self, consumer: Consumer) -> None:
         while not self._stopping:
             delivery = consumer.take_nowait() or await consumer.take()
             self.in_flight += 1
             try:
-                await self._handler.handle(delivery)
+                await self._handle(delivery)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
@@ -82,3 +97,40 @@ class ReactiveRouteProcessor:
                 raise
             finally:
                 self.in_flight -= 1
+
+    async def _handle(self, delivery: Delivery) -> None:
+        turn = await self._turn(delivery)
+        self._turns.add(turn)
+        try:
+            await self._handler.handle(delivery)
+        finally:
+            self._turns.discard(turn)
+            turn.end()
+
+    async def _turn(self, delivery: Delivery) -> Turn:
+        """Wait until the message may be handled; tell meanwhile what it waits for."""
+        gate, alone = self.context.gate, is_suspect(delivery)
+        turn = gate.enter_nowait(alone=alone)
+        if turn is None:
+            task = asyncio.current_task()
+            self._at_gate.add(task)
+            try:
+                with self.context.holder.noted(_reason(delivery)):
+                    turn = await gate.enter(alone=alone)
+            finally:
+                self._at_gate.discard(task)
+        if alone:
+            log.warning(
+                "handled alone",
+                execution_id=self.context.execution_id,
+                route=self.context.route_id,
+                message_id=delivery.message_id,
+                crashes=delivery.crashes,
+            )
+        return turn
+
+
+def _reason(delivery: Delivery) -> str:
+    if is_suspect(delivery):
+        return f"a message that was handled at {delivery.crashes} crashes waits to be handled alone"
+    return "a message that may have ended the process is handled alone first"

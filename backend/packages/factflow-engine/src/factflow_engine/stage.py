@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from factflow_engine.batching import Answer, BatchGatherer, BatchResults
@@ -15,7 +18,7 @@ from factflow_engine.config.models import AdapterConfig, BatchConfig
 from factflow_engine.config.secrets import referenced_values
 from factflow_engine.registry import AdapterRegistry
 from factflow_foundation.records import ErrorInfo
-from factflow_protocols.errors import PermanentError, TransientError
+from factflow_protocols.errors import FactflowError, PermanentError, TransientError
 from factflow_protocols.pipeline import (
     AdapterEnvironment,
     AdapterResult,
@@ -28,6 +31,9 @@ Slot = Callable[[str], AbstractAsyncContextManager[None]]
 
 TRACE_FRAMES = 12
 MAX_ERROR_TEXT = 20_000
+_OUR_FRAMES = tuple(
+    str(Path(file).parent) for file in (__file__, asyncio.__file__, concurrent.futures.__file__)
+)
 
 
 class Stage:
@@ -87,8 +93,13 @@ class Stage:
     def describe(self, error: BaseException) -> ErrorInfo:
         """Return an error as it may be stored and shown: bounded, and without the secrets of the
         stage's settings."""
-        trace = "".join(traceback.format_exception(error, limit=-TRACE_FRAMES))
+        frames = traceback.format_exception(
+            type(error), error, _adapter_frames(error.__traceback__), limit=-TRACE_FRAMES
+        )
+        trace = "".join(frames)
         message = str(error) or type(error).__name__
+        if isinstance(error, FactflowError) and error.hint:
+            message = f"{message} ({error.hint})"
         return ErrorInfo(
             type=type(error).__name__,
             message=self._redact(message)[:MAX_ERROR_TEXT],
@@ -136,3 +147,12 @@ class Stage:
             "an adapter returns an AdapterResult or None",
             hint="return AdapterResult(payload), AdapterResult(emitted=[...]) or None",
         )
+
+
+def _adapter_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the first frame that is neither the engine's nor asyncio's."""
+    while trace is not None and trace.tb_next is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(_OUR_FRAMES):
+            break
+        trace = trace.tb_next
+    return trace

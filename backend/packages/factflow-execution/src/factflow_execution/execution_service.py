@@ -103,11 +103,6 @@ class ExecutionService:
             raise ExecutionNotFoundError(id_or_tag)
         return execution
 
-    async def resolve(self, id_or_tag: str) -> str:
-        """Return the id that a tag stands for; what is no known tag is taken to be an id."""
-        execution = await self._repository.get(id_or_tag)
-        return id_or_tag if execution is None else execution.execution_id
-
     async def list(
         self, status: ExecutionStatus | None = None, limit: int = 50, offset: int = 0
     ) -> Page[PipelineExecution]:

@@ -93,6 +93,11 @@ class KeyRefusedError(StorageError):
 
     code = "key_refused"
 
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(
+            message, hint=hint or "factflow storage list --execution ID shows its keys"
+        )
+
 
 class StorageUnavailableError(StorageError):
     """The store does not answer or is full; nobody's message is to blame."""

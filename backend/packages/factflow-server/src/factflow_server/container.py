@@ -140,6 +140,7 @@ async def _join(
         storage=storage,
         clock=clock,
     )
+    configs = ConfigService(ConfigRepository(database), loader, clock)
     lineage_filler = LineageFiller(
         repository=repository,
         lineage=lineage,
@@ -156,7 +157,7 @@ async def _join(
         registry=registry,
         lineage_repository=lineage_repository,
         manager=manager,
-        configs=ConfigService(ConfigRepository(database), loader, clock),
+        configs=configs,
         loader=loader,
         executions=executions,
         progress=ProgressService(lineage_repository, manager),
@@ -169,7 +170,13 @@ async def _join(
             manager=manager,
             max_concurrent_executions=settings.max_concurrent_executions,
         ),
-        replay=DetachedReplayService(executions=executions, loader=loader, storage=storage),
+        replay=DetachedReplayService(
+            executions=executions,
+            configs=configs,
+            loader=loader,
+            registry=registry,
+            storage=storage,
+        ),
         recovery=RecoveryManager(executions, storage),
         lineage_filler=lineage_filler,
     )

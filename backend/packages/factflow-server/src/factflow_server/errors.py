@@ -34,6 +34,8 @@ STATUS: Mapping[str, int] = {
     "stage_ambiguous": 422,
     "route_not_found": 422,
     "replay_empty": 422,
+    "not_a_replay": 422,
+    "messages_not_found": 422,
     "artefacts_missing": 409,
     "execution_state": 409,
     "tag_taken": 409,

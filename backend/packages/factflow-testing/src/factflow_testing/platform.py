@@ -13,6 +13,8 @@ from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.execution_spec import FinalState
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution import tables
+from factflow_execution.config_repository import ConfigRepository
+from factflow_execution.config_service import ConfigService
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
@@ -30,6 +32,7 @@ class Platform:
 
     engine: EngineUnderTest
     executions: ExecutionService
+    configs: ConfigService
     replays: DetachedReplayService
     recovery: RecoveryManager
     filler: LineageFiller
@@ -79,8 +82,13 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
                 storage=engine.storage,
             )
             services.append(executions)
+            configs = ConfigService(ConfigRepository(database), loader)
             replays = DetachedReplayService(
-                executions=executions, loader=loader, storage=engine.storage
+                executions=executions,
+                configs=configs,
+                loader=loader,
+                registry=engine.registry,
+                storage=engine.storage,
             )
             recovery = RecoveryManager(executions, engine.storage)
             filler = LineageFiller(
@@ -93,7 +101,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
             filler.start()
             recovery.start()
             try:
-                yield Platform(engine, executions, replays, recovery, filler)
+                yield Platform(engine, executions, configs, replays, recovery, filler)
             finally:
                 await recovery.close()
                 await filler.close()

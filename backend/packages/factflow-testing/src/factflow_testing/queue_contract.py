@@ -7,6 +7,7 @@ holds in memory or prefetches.
 
 from __future__ import annotations
 
+from factflow_testing.queue_claim_promises import ClaimPromises
 from factflow_testing.queue_delivery_promises import DeliveryPromises
 from factflow_testing.queue_rig import Advance, Reopen
 from factflow_testing.queue_scope_promises import ScopePromises
@@ -15,5 +16,5 @@ from factflow_testing.queue_settling_promises import SettlingPromises
 __all__ = ["Advance", "QueueContract", "Reopen"]
 
 
-class QueueContract(DeliveryPromises, SettlingPromises, ScopePromises):
+class QueueContract(DeliveryPromises, SettlingPromises, ClaimPromises, ScopePromises):
     """The suite. Not collected by itself: its name has no `Test` in front."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from factflow_replay.replay.models import (
+from factflow_replay.replay.errors import (
     ArtefactsMissingError,
     ReplayEmptyError,
-    ReplayRequest,
     RouteNotFoundError,
     StageAmbiguousError,
     StageNotFoundError,
 )
-from factflow_testing.platform import Platform, platform_in
+from factflow_replay.replay.models import ReplayRequest
+from factflow_testing.platform import Platform
 from factflow_testing.waiting import eventually
 
 PIPELINE = """
@@ -39,12 +38,6 @@ init_message: {route: first, payload: {hello: 1}}
 """
 
 
-@pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    async with platform_in(tmp_path) as opened:
-        yield opened
-
-
 async def outputs(platform: Platform, execution: str, route: str, stage: str) -> list[Any]:
     found = await platform.engine.outputs(execution, route, stage)
     return sorted(output["n"] for output in found)
@@ -64,7 +57,7 @@ async def test_the_stage_itself_does_not_run_again(platform: Platform, tmp_path:
     before = manifest(tmp_path, source.execution_id)
     result, replay = await platform.replay(source.execution_id, "fan")
     assert result.objects_found == 6
-    assert result.note == "fan is not run again for 1 messages"
+    assert result.note == "fan is not run again for 1 message; --rerun runs it"
     assert await platform.engine.records(replay.execution_id, "first", "fan") == []
     assert await outputs(platform, replay.execution_id, "second", "last") == [0, 1, 2, 3]
     assert manifest(tmp_path, source.execution_id) == before
@@ -221,7 +214,7 @@ async def test_an_ambiguous_stage_lists_its_routes(platform: Platform) -> None:
 
 async def test_an_empty_selection_says_why(platform: Platform) -> None:
     source = await platform.run(PIPELINE.replace("below: 4", "below: 0"))
-    with pytest.raises(ReplayEmptyError, match="5 messages were filtered there"):
+    with pytest.raises(ReplayEmptyError, match="5 messages filtered there"):
         await platform.replays.replay(ReplayRequest(source.execution_id, "keep"))
 
 

@@ -4,26 +4,22 @@ from typing import Annotated
 
 import typer
 
-from factflow_cli import terminal
 from factflow_cli.api import path, rows, text
 from factflow_cli.command import command, group
-from factflow_cli.commands.config import LoadedCodeOption, TagOption
+from factflow_cli.commands import replays
 from factflow_cli.errors import CliError
 from factflow_cli.execution_view import (
     LIST_COLUMNS,
     ROUTE_COLUMNS,
     draw_dag,
     draw_execution,
-    draw_replay,
     print_stages,
-    suggest_next,
-    without_snapshot,
 )
 from factflow_cli.exit_codes import ExitCode
+from factflow_cli.following import wait_and_exit
 from factflow_cli.session import Session
 from factflow_cli.tables import print_facts, print_line, print_table, print_total
 from factflow_cli.values import share
-from factflow_cli.waiting import exit_as, wait_until_ended
 
 app = group("Follow, cancel and replay executions.")
 
@@ -80,17 +76,7 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
     The exit code says how it ended: 0 completed, 1 failed, 3 cancelled, 9 interrupted. Ctrl+C and
     --timeout end the waiting and leave the execution running.
     """
-    _wait_and_exit(session, execution_id)
-
-
-def _wait_and_exit(session: Session, execution_id: str) -> None:
-    ended = wait_until_ended(
-        session.api, execution_id, seconds=session.wait_seconds, progress=session.shows_progress
-    )
-    session.show(without_snapshot(ended), lambda: draw_execution(ended))
-    if not session.wants_json:
-        suggest_next(ended)
-    exit_as(ended)
+    wait_and_exit(session, execution_id)
 
 
 @command(app, "cancel", "factflow execution cancel EXECUTION_ID")
@@ -160,50 +146,4 @@ def routes(session: Session, execution_id: ExecutionId) -> None:
     session.show(answer, lambda: print_table(ROUTE_COLUMNS, found))
 
 
-@command(
-    app,
-    "replay",
-    "factflow execution replay EXECUTION_ID --from-stage web_scraper",
-    "factflow execution replay ID --from-stage fetch --to-route markdown --wait",
-)
-def replay(
-    session: Session,
-    execution_id: ExecutionId,
-    *,
-    from_stage: Annotated[
-        str, typer.Option("--from-stage", help="Continue from this stage; STAGE or ROUTE/STAGE.")
-    ],
-    to_route: Annotated[
-        str | None,
-        typer.Option("--to-route", help="Send the stage's artefacts into this route instead."),
-    ] = None,
-    tag: TagOption = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the new execution and exit as it ends.")
-    ] = False,
-    loaded_code: LoadedCodeOption = False,
-) -> None:
-    """Continue from a stage, as a new execution.
-
-    It works with what is stored; nothing is fetched again. Messages that the stage completed go on
-    after it; those that failed in it go through it again.
-    """
-    body = {"from_stage": from_stage, "to_route": to_route, "tag": tag}
-    answer = session.api.post(
-        path("executions", execution_id, "replay"),
-        {name: value for name, value in body.items() if value is not None}
-        | ({"loaded_code": True} if loaded_code else {}),
-        seconds=600,
-    )
-    new_id = text(answer, "execution_id")
-    if not wait:
-        session.show(without_snapshot(answer), lambda: draw_replay(answer))
-        if not session.wants_json:
-            terminal.say(f"next: factflow execution wait {new_id}")
-        return
-    if not session.wants_json:
-        draw_replay(answer)
-        print_line()
-    elif answer.get("note"):
-        terminal.say(str(answer["note"]))
-    _wait_and_exit(session, new_id)
+replays.add_to(app)

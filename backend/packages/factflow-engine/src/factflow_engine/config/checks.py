@@ -70,6 +70,7 @@ class _Checks:
         yield from self._init_message()
         yield from self._dead_letter_queues()
         yield from self._backpressure()
+        yield from self._retry_on()
 
     def _stage_names(self, route: RouteOutline) -> Iterator[ConfigIssue]:
         first: dict[str, StageOutline] = {}
@@ -228,6 +229,28 @@ class _Checks:
                     "warning",
                 )
 
+    def _retry_on(self) -> Iterator[ConfigIssue]:
+        """Point out a choice of errors to try again where nothing is tried again at all."""
+        top = _handling_of(self._data)
+        retries = False
+        for route in self._routes:
+            own = _handling_of(self._data["routes"][route.id])
+            if (top | own).get("max_retries", 0) != 0:
+                retries = True
+            elif "retry_on" in own:
+                yield self._unused_retry_on(("routes", route.id))
+        if "retry_on" in top and not retries:
+            yield self._unused_retry_on(())
+
+    def _unused_retry_on(self, place: PathParts) -> ConfigIssue:
+        return self._issue(
+            "W507",
+            (*place, "error_handling", "retry_on"),
+            "nothing is tried again here: `max_retries` is 0",
+            "set `max_retries`, or remove `retry_on`",
+            "warning",
+        )
+
     def _dead_letters(self) -> Iterator[_DeadLetters]:
         blocks: list[tuple[str | None, Any, PathParts]] = [(None, self._data, ())]
         blocks += [
@@ -270,3 +293,11 @@ class _Checks:
     ) -> ConfigIssue:
         line = self._document.line(path)
         return ConfigIssue(severity, code, format_path(path), line, message, suggestion)
+
+
+def _handling_of(block: Any) -> dict[str, Any]:
+    """Return the `error_handling` keys that are given in a block."""
+    handling = block.get("error_handling")
+    if not isinstance(handling, dict):
+        return {}
+    return {key: value for key, value in handling.items() if value is not None}

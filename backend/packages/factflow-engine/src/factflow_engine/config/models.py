@@ -22,7 +22,21 @@ from pydantic_core import PydanticCustomError
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 QUEUE_PATTERN = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_.:/-]{0,99}")
+ERROR_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 MAX_PATTERN_LENGTH = 500
+
+FINAL_ERRORS = frozenset(
+    {
+        "PermanentError",
+        "ProcessKilledError",
+        "StorageError",
+        "ObjectNotFoundError",
+        "ObjectExistsError",
+        "ObjectDamagedError",
+        "KeyRefusedError",
+    }
+)
+"""Failures that no retry may be asked for."""
 
 Operator = Literal["equals", "not_equals", "in", "contains", "matches", "exists", "gt", "lt"]
 
@@ -47,8 +61,23 @@ def _check_queue(name: str) -> str:
     )
 
 
+def _check_error(name: str) -> str:
+    if name in FINAL_ERRORS:
+        raise PydanticCustomError(
+            "final_error",
+            "{name} is final: the same input would fail again, so it is never tried again",
+            {"name": name},
+        )
+    if ERROR_PATTERN.fullmatch(name):
+        return name
+    raise PydanticCustomError(
+        "bad_name", "the name of an error class is written alone, without its module: TimeoutError"
+    )
+
+
 Name = Annotated[str, AfterValidator(_check_name)]
 QueueName = Annotated[str, AfterValidator(_check_queue)]
+ErrorName = Annotated[str, AfterValidator(_check_error)]
 
 
 class ConfigModel(BaseModel):
@@ -180,12 +209,15 @@ class OutboundConfig(BlockModel):
 class ErrorHandlingConfig(BlockModel):
     """What happens to a message whose stage failed, and how many failures an execution bears.
 
-    `retry_delay_seconds` is the delay before the first retry; later ones wait longer.
+    `retry_delay_seconds` is the delay before the first retry; later ones wait longer. `retry_on` names
+    the error classes that are tried again, each with those derived from it; None means all but the final
+    ones (`PermanentError`, and inputs that are missing or damaged).
     `failure_tolerance` is the share (0 to 1) of messages that may fail in a `completed` execution.
     """
 
     max_retries: Annotated[int, Field(ge=0, le=100)] = 0
     retry_delay_seconds: Annotated[float, Field(ge=0, le=3_600)] = 1.0
+    retry_on: Annotated[tuple[ErrorName, ...], Field(strict=False)] | None = None
     dead_letter_queue: QueueName | None = None
     failure_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.0
 

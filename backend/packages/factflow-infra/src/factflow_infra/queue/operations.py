@@ -3,8 +3,8 @@
 An operation is made on the loop, `run` on the thread inside a transaction that it shares with others,
 and after the commit `apply`-ed on the loop, in the order of submission; `abandon` takes the place of
 `apply` when the transaction did not commit. Publishing, settling and claiming are not run one by one:
-`batch` gathers their rows. None of them waits for its caller: a caller that gives up leaves the operation to
-happen.
+`batch` gathers their rows. None of them waits for its caller: a caller that gives up leaves the
+operation to happen.
 """
 
 from __future__ import annotations

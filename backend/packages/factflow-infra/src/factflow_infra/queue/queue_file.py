@@ -108,10 +108,7 @@ class QueueFile:
         """Count this crash for every message it met claimed; from now on claims are written."""
         run = self._connection.execute
         run("UPDATE scope SET crashed = 1")
-        run(
-            "UPDATE message SET claimed = 0, crashes = crashes + 1"
-            " WHERE state < 2 AND claimed > 0"
-        )
+        run("UPDATE message SET claimed = 0, crashes = crashes + 1 WHERE state < 2 AND claimed > 0")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

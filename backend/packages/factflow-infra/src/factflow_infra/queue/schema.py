@@ -93,9 +93,7 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
         changes = f"{_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
     else:
         changes = "".join(_UPGRADES[older] for older in range(version, FORMAT))
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {FORMAT}; COMMIT;"
-    )
+    connection.executescript(f"BEGIN IMMEDIATE; {changes} PRAGMA user_version = {FORMAT}; COMMIT;")
 
 
 def _check_origin(connection: sqlite3.Connection, path: Path) -> None:

@@ -47,10 +47,12 @@ class SelectionCounts:
 
     Published: `after_stage` (its stored artefacts), `skipped_by_condition` (their inputs),
     `at_stage_failed` and `at_stage_queued` (the stage runs on their inputs); with `rerun` also
-    `run_again` (the stage had done them) and `filtered_again`. Not published: `filtered` ones, those
-    `not_settled` in a running source, those `covered` by an earlier one on the same path,
-    with `to_route` those `without_artefact`, those that `only` leaves out as `not_failed`, that
-    `messages` or `where` leave out as `not_matched`, and that `sample` leaves out as `not_sampled`.
+    `run_again` (the stage had done them) and `filtered_again`.
+
+    Not published: `filtered` ones, those `not_settled` in a running source, those `finished` at a stage
+    that nothing follows, those `covered` by an earlier one on the same path, with `to_route` those
+    `without_artefact`, and those left out: `not_failed` by `only`, `not_matched` by `messages` or
+    `where`, `not_sampled` by `sample`.
     """
 
     after_stage: int = 0
@@ -61,6 +63,7 @@ class SelectionCounts:
     filtered_again: int = 0
     filtered: int = 0
     not_settled: int = 0
+    finished: int = 0
     covered: int = 0
     without_artefact: int = 0
     not_failed: int = 0

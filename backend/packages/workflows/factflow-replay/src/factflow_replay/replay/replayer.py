@@ -1,212 +1,177 @@
-"""Selects what a replay publishes: the frontier of the source, seen from one stage.
-
-at the stage            enters                  with
-stored, or fanned out   after it                the artefact(s)
-skipped by condition    after it                its input
-failed                  at it                   its input
-queued or cut off       where it stood          its input        (when the source has ended)
-"""
+"""Selects what a replay publishes: the frontier of the source, seen from one stage, narrowed down to the
+messages that are meant."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-
-import msgspec
+from dataclasses import dataclass
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.execution_spec import PlannedMessage
-from factflow_foundation import ids
-from factflow_foundation.records import OutcomeRecord
-from factflow_protocols.storage import StorageProtocol
-from factflow_replay.replay.models import ArtefactsMissingError, SelectionCounts
-from factflow_replay.replay.route_resolver import ReplayTarget
-from factflow_replay.replay.source_records import (
-    Announced,
-    SourceRecords,
-    continuing,
-    from_input,
-)
+from factflow_replay.replay.continuation import Continuation
+from factflow_replay.replay.errors import MessagesNotFoundError
+from factflow_replay.replay.frontier import Candidate, Frontier
+from factflow_replay.replay.message_filter import MessageFilter, sampled
+from factflow_replay.replay.models import SelectionCounts
+from factflow_replay.replay.paths import Paths, upstream_of
+from factflow_replay.replay.route_resolver import ReplayTarget, RouteResolver
+from factflow_replay.replay.source_view import SourceView
 
 
-@dataclass(slots=True)
-class Selection:
-    """What will be published, in a stable order, and the counts behind it."""
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """Whether the source, and all that is laid over it, has `ended`, and ended with every message
+    `settled`."""
 
-    messages: list[PlannedMessage] = field(default_factory=list)
-    counts: SelectionCounts = field(default_factory=SelectionCounts)
+    ended: bool
+    settled: bool
 
 
 class Replayer:
-    """Makes the selection for one target from the source's records."""
+    """Makes one selection; `counts` is complete once `messages` has been read to its end.
+
+    Without a `target` it takes every failed message, at the stage where it failed.
+    """
 
     def __init__(
         self,
-        records: SourceRecords,
-        graph: PipelineGraph,
-        target: ReplayTarget,
+        view: SourceView,
         *,
-        source_ended: bool,
+        source: PipelineGraph,
+        pipeline: PipelineGraph,
+        resolver: RouteResolver,
+        target: ReplayTarget | None,
+        wanted: MessageFilter,
+        state: SourceState,
+        rerun: bool = False,
+        sample: int | None = None,
     ) -> None:
-        self._records = records
-        self._graph = graph
+        self.counts = SelectionCounts()
+        self._view = view
+        self._source = source
+        self._resolver = resolver
         self._target = target
-        self._ended = source_ended
-        self._index = graph.stage_index(target.route, target.stage)
-        self._selection = Selection()
-        self._seen: set[str] = set()
-        self._parents: dict[str, str | None] = {}
-        self._at_stage: set[str] = set()
+        self._wanted = wanted
+        self._state = state
+        self._rerun = rerun
+        self._sample = sample
+        self._frontier = Frontier(view, source, settled=state.settled)
+        self._paths = Paths(source)
+        self._continuation = Continuation(view, pipeline, target) if target else None
 
-    async def select(self) -> Selection:
-        """Return the selection. Raises `ObjectDamagedError` for a record that cannot be read."""
-        await self._load_ancestry()
-        async for record in self._records.of_stage(self._target.route, self._target.stage):
-            self._seen.add(record.origin_id)
-            if self._is_covered(record.parent_id):
-                self._selection.counts.covered += 1
+    async def messages(self) -> AsyncIterator[PlannedMessage]:
+        """Yield what is to be published, the same in the same order for the same source.
+
+        Raises `ObjectDamagedError` for a record that cannot be read, `StageNotFoundError` for a stage
+        that the replay's pipeline lacks, and at the end `MessagesNotFoundError`.
+        """
+        await self._view.open(self._routes())
+        async for candidate in self._chosen():
+            async for message in self._publish(candidate):
+                yield message
+        if self._wanted.unmet:
+            raise MessagesNotFoundError(self._wanted.unmet, self._place())
+
+    async def _chosen(self) -> AsyncIterator[Candidate]:
+        """Yield the candidates to be published: meant, publishable, first on their path, in the sample."""
+        candidates = self._earliest() if self._paths_matter() else self._publishable()
+        if self._sample is None:
+            async for candidate in candidates:
+                yield candidate
+            return
+        kept, left_out = await sampled(candidates, self._sample)
+        self.counts.not_sampled += left_out
+        for candidate in kept:
+            yield candidate
+
+    def _paths_matter(self) -> bool:
+        if self._target is None:
+            return self._paths.has_dead_letters()
+        return self._paths.may_pass_twice(self._target.route)
+
+    async def _earliest(self) -> AsyncIterator[Candidate]:
+        """Yield what lies behind no other candidate; those it lies behind lead to it again."""
+        found = [candidate async for candidate in self._publishable()]
+        selected = {candidate.origin_id for candidate in found}
+        await self._paths.load(self._view, self._routes())
+        for candidate in found:
+            parent = candidate.parent_lineage_id
+            if self._paths.is_behind(parent, candidate.origin_id, selected):
+                self.counts.covered += 1
             else:
-                await self._take(record)
-        await self._take_skipped()
-        await self._take_waiting()
-        return self._selection
+                yield candidate
 
-    async def _take(self, record: OutcomeRecord) -> None:
-        counts = self._selection.counts
-        if record.outcome == "filtered":
+    async def _publishable(self) -> AsyncIterator[Candidate]:
+        async for candidate in self._candidates():
+            if not self._wanted.is_meant(candidate):
+                self.counts.not_matched += 1
+            elif self._wanted.only_failed and candidate.row != "failed":
+                self.counts.not_failed += 1
+            elif self._may_be_published(candidate):
+                yield candidate
+
+    def _candidates(self) -> AsyncIterator[Candidate]:
+        if self._target is None:
+            return self._frontier.failed()
+        route, stage = self._target.route, self._target.stage
+        if self._rerun and not self._wanted.only_failed:
+            return self._frontier.announced_at(route, stage)
+        return self._frontier.at_stage(route, stage)
+
+    def _may_be_published(self, candidate: Candidate) -> bool:
+        """Tell whether the frontier has a way for a message; count it when it has none."""
+        counts, target = self.counts, self._target
+        goes_on = candidate.row in {"done", "passed", "skipped"}
+        if candidate.row == "queued" and not self._state.ended:
+            counts.not_settled += 1
+        elif candidate.row == "filtered" and not self._rerun:
             counts.filtered += 1
-        elif record.outcome == "failed":
-            if self._target.redirected:
-                counts.without_artefact += 1
-            else:
-                counts.at_stage_failed += 1
-                self._selection.messages.append(from_input(record, record.stage))
-        elif record.outcome == "passed":
-            counts.skipped_by_condition += 1
-            await self._add_outputs(record)
+        elif target is not None and target.redirected and not goes_on:
+            counts.without_artefact += 1
+        elif goes_on and not self._rerun and target is not None and target.entry_stage is None:
+            counts.finished += 1
         else:
-            counts.after_stage += 1
-            await self._add_outputs(record)
-
-    async def _add_outputs(self, record: OutcomeRecord) -> None:
-        """Add what goes on behind the stage: its children, or its artefact down the chain."""
-        target = self._target
-        if target.redirected and record.outcome != "fanned_out":
-            artefact = (
-                continuing(record, target.stage)
-                if record.outcome == "stored"
-                else from_input(record, target.stage)
-            )
-            name = ids.ChildNames().next(None)
-            self._selection.messages.append(self._redirect(artefact, record.origin_id, name))
-        elif record.outcome == "stored" and not record.children_count:
-            self._selection.messages.append(continuing(record, target.entry_stage))
-        else:
-            async for child in self._records.children(record):
-                message = child.message
-                if target.redirected:
-                    message = self._redirect(message, record.origin_id, message.name)
-                self._selection.messages.append(message)
-
-    def _redirect(self, message: PlannedMessage, parent_origin: str, name: str) -> PlannedMessage:
-        target = self._target
-        origin = ids.child_origin(parent_origin, target.route, target.stage, target.to_queue, name)
-        return msgspec.structs.replace(
-            message, origin_id=origin, route=target.to_route, entry_stage=target.entry_stage
-        )
-
-    async def _take_skipped(self) -> None:
-        """Messages that the stage's condition let pass: named by their next record."""
-        stages = self._graph.stages(self._target.route)
-        if stages[self._index].condition is None:
-            return
-        for later in stages[self._index + 1 :]:
-            async for record in self._records.of_stage(self._target.route, later.stage_name):
-                if self._target.stage not in record.passed or record.origin_id in self._seen:
-                    continue
-                self._seen.add(record.origin_id)
-                if self._is_covered(record.parent_id):
-                    self._selection.counts.covered += 1
-                    continue
-                self._selection.counts.skipped_by_condition += 1
-                message = from_input(record, self._target.entry_stage)
-                if self._target.redirected:
-                    message = self._redirect(message, record.origin_id, ids.ChildNames().next(None))
-                self._selection.messages.append(message)
-
-    async def _take_waiting(self) -> None:
-        """Messages that had come to the stage and were not settled there."""
-        async for announced in self._waiting():
-            if announced.message.origin_id in self._seen:
-                continue
-            self._seen.add(announced.message.origin_id)
-            counts = self._selection.counts
-            if self._is_covered(announced.parent_lineage_id):
-                counts.covered += 1
-            elif not self._ended:
-                counts.not_settled += 1
-            elif self._target.redirected:
-                counts.without_artefact += 1
-            else:
-                counts.at_stage_queued += 1
-                self._selection.messages.append(announced.message)
-
-    async def _waiting(self) -> AsyncIterator[Announced]:
-        """Yield what stood before the stage; also before stages right in front of it that a condition
-        may skip: such a message goes on from where it stood, whatever the condition says."""
-        stages = self._graph.stages(self._target.route)
-        settled = await self._settled_between()
-        for index in range(self._index, -1, -1):
-            async for announced in self._records.announced_at(
-                self._target.route, stages[index].stage_name
-            ):
-                if announced.message.origin_id not in settled:
-                    yield announced
-            if index == 0 or stages[index - 1].condition is None:
-                return
-
-    async def _settled_between(self) -> set[str]:
-        """Return origins that a conditional stage right before ours did handle: they stood further on,
-        or ended there."""
-        stages = self._graph.stages(self._target.route)
-        settled: set[str] = set()
-        for adapter in reversed(stages[: self._index]):
-            if adapter.condition is None:
-                break
-            async for record in self._records.of_stage(self._target.route, adapter.stage_name):
-                if record.outcome != "stored":
-                    settled.add(record.origin_id)
-        return settled
-
-    async def _load_ancestry(self) -> None:
-        """On a cycle a path may pass the stage twice: note every row's parent, to find the earliest."""
-        target = self._target
-        if not self._on_cycle(target.route):
-            return
-        for member in self._graph.reachable_from(target.route):
-            for adapter in self._graph.stages(member):
-                async for record in self._records.of_stage(member, adapter.stage_name):
-                    self._parents[record.lineage_id] = record.parent_id
-                    here = (record.route, record.stage) == (target.route, target.stage)
-                    if record.route == target.route and (here or target.stage in record.passed):
-                        self._at_stage.add(record.lineage_id)
-
-    def _on_cycle(self, route: str) -> bool:
-        followers = {edge.to_route for edge in self._graph.edges() if edge.from_route == route}
-        return any(route in self._graph.reachable_from(follower) for follower in followers)
-
-    def _is_covered(self, parent: str | None) -> bool:
-        """Tell whether a row further up this path stands at the stage too."""
-        while parent is not None:
-            if parent in self._at_stage:
-                return True
-            parent = self._parents.get(parent)
+            return True
         return False
 
+    async def _publish(self, candidate: Candidate) -> AsyncIterator[PlannedMessage]:
+        counts, continuation = self.counts, self._continuation
+        if continuation is None:
+            counts.at_stage_failed += 1
+            self._resolver.require(candidate.message.route, candidate.message.entry_stage)
+            yield candidate.message
+        elif candidate.row == "failed":
+            counts.at_stage_failed += 1
+            yield continuation.at_stage(candidate)
+        elif candidate.row == "queued":
+            counts.at_stage_queued += 1
+            yield continuation.at_stage(candidate)
+        elif self._rerun:
+            self._count_again(candidate)
+            yield continuation.at_stage(candidate)
+        else:
+            if candidate.row == "done":
+                counts.after_stage += 1
+            else:
+                counts.skipped_by_condition += 1
+            async for message in continuation.after_stage(candidate):
+                yield message
 
-async def require_artefacts(storage: StorageProtocol, messages: list[PlannedMessage]) -> None:
-    """Raise `ArtefactsMissingError` unless every artefact to be published is stored."""
-    wanted = dict.fromkeys(message.input_key for message in messages)
-    missing = [key for key in wanted if not await storage.exists(key)]
-    if missing:
-        raise ArtefactsMissingError(missing)
+    def _count_again(self, candidate: Candidate) -> None:
+        if candidate.row == "done":
+            self.counts.run_again += 1
+        elif candidate.row == "filtered":
+            self.counts.filtered_again += 1
+        else:
+            self.counts.skipped_by_condition += 1
+
+    def _routes(self) -> set[str]:
+        """Return the routes that messages can have passed on their way to where they are selected."""
+        if self._target is None:
+            return set(self._source.config.routes)
+        return upstream_of(self._source, self._target.route)
+
+    def _place(self) -> str:
+        if self._target is None:
+            return "failed"
+        return f"came to {self._target.route}/{self._target.stage}"

@@ -1,7 +1,8 @@
-"""Reads what an execution announced and how it ended, from storage alone."""
+"""Reads what one execution announced and how its messages ended, from storage alone."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -10,10 +11,13 @@ from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import JSON
 from factflow_engine.publisher import stored_init_message
-from factflow_foundation import keys
+from factflow_foundation import ids, keys
+from factflow_foundation.keys import StageKey
 from factflow_foundation.records import OutcomeRecord
 from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
 from factflow_replay.replay.plan import PlanSource
+
+READS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Announced:
 
 
 class SourceRecords:
-    """One source execution's records, by stage."""
+    """One execution's records, by stage. `graph` is of its snapshot."""
 
     def __init__(self, execution_id: str, graph: PipelineGraph, store: OutcomeStore) -> None:
         self.execution_id = execution_id
@@ -34,12 +38,24 @@ class SourceRecords:
 
     async def of_stage(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
         """Yield a stage's records in the order of their message ids. Raises `ObjectDamagedError`."""
-        prefix = keys.stage_prefix(self.execution_id, route, stage)
-        async for item in self._store.storage.list(prefix, records=True):
-            record = await self._store.find(item.key)
-            if record is None:
-                raise ObjectDamagedError(f"the record of {item.key} vanished while it was read")
+        window: list[str] = []
+        async for key in self._keys(route, stage):
+            window.append(key)
+            if len(window) == READS_AT_ONCE:
+                for record in await self._read(window):
+                    yield record
+                window = []
+        for record in await self._read(window):
             yield record
+
+    async def message_ids(self, route: str, stage: str) -> set[str]:
+        """Return the ids of the messages that have a record at a stage."""
+        return {key.rpartition("/")[2] async for key in self._keys(route, stage)}
+
+    async def find(self, route: str, stage: str, origin_id: str) -> OutcomeRecord | None:
+        """Return how a stage ended for the message of an origin; None when it did not."""
+        message = ids.message_id(self.execution_id, origin_id)
+        return await self._store.find(str(StageKey(self.execution_id, route, stage, message)))
 
     async def children(self, record: OutcomeRecord) -> AsyncIterator[Announced]:
         """Yield the messages a record announces, as they would be published again."""
@@ -58,39 +74,7 @@ class SourceRecords:
                 )
                 yield Announced(message, record.lineage_id)
 
-    async def announced_at(self, route: str, stage: str) -> AsyncIterator[Announced]:
-        """Yield every message that was to enter `route` at `stage`, or reached it within its chain."""
-        index = self._graph.stage_index(route, stage)
-        for producer in self._producers(route, index):
-            async for record in self.of_stage(*producer):
-                async for child in self.children(record):
-                    if (child.message.route, child.message.entry_stage) == (route, stage):
-                        yield child
-                if (
-                    producer[0] == route
-                    and record.outcome == "stored"
-                    and not record.children_count
-                ):
-                    yield Announced(continuing(record, stage), record.lineage_id)
-        async for message in self._starts():
-            if (message.route, message.entry_stage) == (route, stage):
-                yield Announced(message, message.replayed_from)
-
-    def _producers(self, route: str, index: int) -> list[tuple[str, str]]:
-        """Return the stages whose outcomes may send messages into `route` at stage number `index`."""
-        if index > 0:
-            return [(route, self._graph.stages(route)[index - 1].stage_name)]
-        queue = self._graph.route(route).inbound.queue
-        found: list[tuple[str, str]] = []
-        for other in self._graph.config.routes:
-            stages = [adapter.stage_name for adapter in self._graph.stages(other)]
-            if self._graph.config.error_handling_for(other).dead_letter_queue == queue:
-                found.extend((other, stage) for stage in stages)
-            elif self._graph.outbound(other) == queue:
-                found.append((other, stages[-1]))
-        return found
-
-    async def _starts(self) -> AsyncIterator[PlannedMessage]:
+    async def starts(self) -> AsyncIterator[PlannedMessage]:
         """Yield what the execution began with: its plan, or its init message."""
         plan = PlanSource(self._store.storage, self.execution_id)
         if await plan.exists():
@@ -103,6 +87,19 @@ class SourceRecords:
             return
         if message is not None:
             yield message
+
+    async def _keys(self, route: str, stage: str) -> AsyncIterator[str]:
+        prefix = keys.stage_prefix(self.execution_id, route, stage)
+        async for item in self._store.storage.list(prefix, records=True):
+            yield item.key
+
+    async def _read(self, window: list[str]) -> list[OutcomeRecord]:
+        """Read some records together: a remote store answers many as fast as one."""
+        found = await asyncio.gather(*(self._store.find(key) for key in window))
+        for key, record in zip(window, found, strict=True):
+            if record is None:
+                raise ObjectDamagedError(f"the record of {key} vanished while it was read")
+        return [record for record in found if record is not None]
 
 
 def continuing(record: OutcomeRecord, stage: str) -> PlannedMessage:

@@ -1,0 +1,52 @@
+"""Which messages lie behind others on the same path: a cycle may pass a stage twice, and what came of a
+dead letter lies behind the failure it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from factflow_engine.config.graph import PipelineGraph, reachable
+from factflow_replay.replay.route_resolver import dead_letter_route, followers
+from factflow_replay.replay.source_view import SourceView
+
+
+class Paths:
+    """The parents of all messages in some routes, by lineage id."""
+
+    def __init__(self, graph: PipelineGraph) -> None:
+        self._graph = graph
+        self._parents: dict[str, str | None] = {}
+        self._origins: dict[str, str] = {}
+
+    def may_pass_twice(self, route: str) -> bool:
+        """Tell whether what leaves a route may come back to it."""
+        sends_to = followers(self._graph)
+        return any(route in reachable([next_one], sends_to) for next_one in sends_to[route])
+
+    def has_dead_letters(self) -> bool:
+        """Tell whether some route handles the dead letters of another (or its own)."""
+        return any(dead_letter_route(self._graph, route) for route in self._graph.config.routes)
+
+    async def load(self, view: SourceView, routes: Iterable[str]) -> None:
+        """Read every record in `routes`."""
+        for route in routes:
+            for adapter in self._graph.stages(route):
+                async for record in view.every_version(route, adapter.stage_name):
+                    lineage = record.lineage_id
+                    self._parents[lineage] = record.parent_id or record.replayed_from
+                    self._origins[lineage] = record.origin_id
+
+    def is_behind(self, parent: str | None, origin_id: str, selected: set[str]) -> bool:
+        """Tell whether one of the `selected` origins stands further up the path of a message."""
+        while parent is not None:
+            origin = self._origins.get(parent)
+            if origin is not None and origin != origin_id and origin in selected:
+                return True
+            parent = self._parents.get(parent)
+        return False
+
+
+def upstream_of(graph: PipelineGraph, route: str) -> set[str]:
+    """Return the routes from which messages can come to a route, itself included."""
+    sends_to = followers(graph)
+    return {other for other in graph.config.routes if route in reachable([other], sends_to)}

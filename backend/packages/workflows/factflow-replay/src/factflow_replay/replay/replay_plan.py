@@ -1,0 +1,173 @@
+"""One replay, worked out: everything is resolved, and its plan can be shown or written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from factflow_engine.config.graph import PipelineGraph
+from factflow_engine.config.loader import config_hash
+from factflow_engine.execution_spec import PlannedMessage
+from factflow_engine.registry import AdapterRegistry
+from factflow_execution.models import ExecutionDraft, PipelineExecution
+from factflow_protocols.storage import StorageProtocol
+from factflow_replay.replay import explanations
+from factflow_replay.replay.config_difference import config_differences
+from factflow_replay.replay.errors import ArtefactsMissingError
+from factflow_replay.replay.message_filter import MessageFilter
+from factflow_replay.replay.models import Entry, ReplayPlan, ReplayRequest
+from factflow_replay.replay.plan import PlanDigest, PlanWriter
+from factflow_replay.replay.planned_stages import planned_stages
+from factflow_replay.replay.replayer import Replayer
+from factflow_replay.replay.route_resolver import ReplayTarget
+from factflow_replay.replay.source_view import SourceView
+
+KEYS_KEPT = 1_000
+CHECKS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedReplay:
+    """What a request came to mean. `source_graph` is of the source's snapshot, `graph` of what the new
+    execution runs, which `draft` has as text."""
+
+    request: ReplayRequest
+    source: PipelineExecution
+    overlays: tuple[PipelineExecution, ...]
+    draft: ExecutionDraft
+    source_graph: PipelineGraph
+    graph: PipelineGraph
+    target: ReplayTarget | None
+    view: SourceView
+    wanted: MessageFilter
+    replayer: Replayer
+
+
+class PlanMaker:
+    """Runs a selection to its end, once, and puts the plan together."""
+
+    def __init__(self, storage: StorageProtocol, registry: AdapterRegistry) -> None:
+        self._storage = storage
+        self._registry = registry
+
+    async def make(self, prepared: PreparedReplay, writer: PlanWriter | None = None) -> ReplayPlan:
+        """Return the plan; with a `writer` its lines are stored as they come.
+
+        Raises `ReplayEmptyError`, what the selection raises, and, with a writer,
+        `ArtefactsMissingError`.
+        """
+        digest = PlanDigest()
+        entries: dict[tuple[str, str], int] = {}
+        missing: dict[str, None] = {}
+        missing_count = 0
+        async for window in _windows(prepared.replayer.messages()):
+            for key in await self._missing(window):
+                if key not in missing:
+                    missing_count += 1
+                    if len(missing) < KEYS_KEPT:
+                        missing[key] = None
+            for message in window:
+                place = (message.route, message.entry_stage)
+                entries[place] = entries.get(place, 0) + 1
+                line = digest.add(message)
+                if writer is not None:
+                    await writer.add(line)
+        source_id = prepared.source.execution_id
+        counts = prepared.replayer.counts
+        if not digest.count:
+            raise explanations.empty(counts, prepared.target, prepared.wanted, source_id)
+        if writer is not None and missing_count:
+            raise ArtefactsMissingError(list(missing), missing_count)
+        return await self._plan(prepared, digest, entries, list(missing), missing_count)
+
+    async def _missing(self, window: list[PlannedMessage]) -> list[str]:
+        """Return the keys among a window's inputs that storage does not have."""
+        keys = list(dict.fromkeys(message.input_key for message in window))
+        found = await asyncio.gather(*(self._storage.exists(key) for key in keys))
+        return [key for key, exists in zip(keys, found, strict=True) if not exists]
+
+    async def _plan(
+        self,
+        prepared: PreparedReplay,
+        digest: PlanDigest,
+        counted: dict[tuple[str, str], int],
+        missing: list[str],
+        missing_count: int,
+    ) -> ReplayPlan:
+        graph, target, draft = prepared.graph, prepared.target, prepared.draft
+        entries = tuple(
+            Entry(route, stage, graph.route(route).inbound.queue, count)
+            for (route, stage), count in counted.items()
+        )
+        queues = {entry.queue for entry in entries}
+        stages = await planned_stages(
+            counted, graph, prepared.source_graph, prepared.view, self._registry
+        )
+        return ReplayPlan(
+            from_execution_id=prepared.source.execution_id,
+            from_stage=f"{target.route}/{target.stage}" if target else None,
+            to_route=prepared.request.to_route,
+            to_queue=_queue(target, queues),
+            overlays=tuple(overlay.execution_id for overlay in prepared.overlays),
+            messages=digest.count,
+            plan_hash=digest.sha256,
+            entries=entries,
+            counts=prepared.replayer.counts,
+            stages=tuple(stages),
+            config_id=draft.config_id,
+            config_name=draft.config_name,
+            config_version=draft.config_version,
+            config_hash=config_hash(draft.config_snapshot),
+            source_config_hash=prepared.source.config_hash,
+            differences=tuple(config_differences(prepared.source_graph.config, graph.config)),
+            missing=tuple(missing),
+            missing_count=missing_count,
+            note=explanations.note(prepared.replayer.counts, target),
+        )
+
+
+def _queue(target: ReplayTarget | None, queues: set[str]) -> str | None:
+    """Return the queue that what the stage left enters by; the only one, when that is another."""
+    if len(queues) == 1:
+        return next(iter(queues))
+    return target.to_queue if target is not None else None
+
+
+async def _windows(messages: AsyncIterator[PlannedMessage]) -> AsyncIterator[list[PlannedMessage]]:
+    window: list[PlannedMessage] = []
+    async for message in messages:
+        window.append(message)
+        if len(window) == CHECKS_AT_ONCE:
+            yield window
+            window = []
+    if window:
+        yield window
+
+
+def provenance(request: ReplayRequest, plan: ReplayPlan) -> dict[str, object]:
+    """Return what an execution keeps of the replay it is: what was asked, and what was selected."""
+    asked: dict[str, Any] = {
+        "rerun": request.rerun,
+        "only": request.only,
+        "with": list(plan.overlays),
+        "messages": len(request.messages),
+        "where": list(request.where),
+        "sample": request.sample,
+        "set": request.overrides,
+        "config_id": request.config_id,
+    }
+    return {
+        "from_execution_id": plan.from_execution_id,
+        "from_stage": plan.from_stage,
+        "to_route": plan.to_route,
+        "to_queue": plan.to_queue,
+        "config_hash": plan.source_config_hash,
+        "new_config_hash": plan.config_hash,
+        "selected": asdict(plan.counts),
+        "planned_messages": plan.messages,
+        "plan_hash": plan.plan_hash,
+        "entries": [asdict(entry) for entry in plan.entries],
+        **{name: value for name, value in asked.items() if value},
+    }
