@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from pathlib import Path
 
@@ -13,6 +12,9 @@ from factflow_protocols.pipeline import (
     PipelineContext,
     register_adapter_type,
 )
+from factflow_testing.waiting import eventually
+
+LONGER_THAN_ANY_TEST = 3600.0
 
 
 class LabelConfig(AdapterConfigModel):
@@ -56,7 +58,5 @@ class GateAdapter:
         del config
 
     async def process(self, context: PipelineContext) -> AdapterResult:
-        gate = Path(context.payload["gate"])
-        while not gate.exists():  # noqa: ASYNC110, ASYNC240 - a test's hand opens it from outside
-            await asyncio.sleep(0.02)
+        await eventually(Path(context.payload["gate"]).exists, seconds=LONGER_THAN_ANY_TEST)
         return AdapterResult(context.payload)

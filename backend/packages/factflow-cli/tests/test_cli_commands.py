@@ -280,6 +280,20 @@ def test_a_key_may_be_relative_to_an_execution(server: Any, stub: Any, factflow:
     assert factflow("storage", "get", "-e", stub.RUN, stub.KEY).out == stub.PAGE
 
 
+def test_a_key_may_be_relative_to_an_execution_named_by_its_tag(
+    server: Any, stub: Any, factflow: Run
+) -> None:
+    relative = stub.KEY.removeprefix(f"executions/{stub.RUN}/")
+    server.answers["GET /executions/nightly"] = stub.execution(tag="nightly")
+    assert factflow("storage", "get", "-e", "nightly", relative).out == stub.PAGE
+    as_json = factflow("storage", "get", "-e", "nightly", relative, "--output", "json").json
+    assert as_json["key"] == stub.KEY
+    record = factflow("storage", "metadata", "-e", "nightly", relative).json
+    assert record["key"] == stub.KEY
+    unknown = factflow("storage", "get", "-e", "weekly", relative)
+    assert (unknown.code, unknown.out) == (6, b"")
+
+
 def test_json_keeps_odd_characters_without_letting_them_act(
     server: Any, stub: Any, factflow: Run
 ) -> None:

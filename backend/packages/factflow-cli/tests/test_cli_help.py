@@ -16,7 +16,18 @@ COMMANDS = [
     *[f"config {name}" for name in ["validate", "create", "list", "get", "edit", "delete", "run"]],
     *[
         f"execution {name}"
-        for name in ["list", "get", "wait", "cancel", "dag", "stats", "routes", "replay"]
+        for name in [
+            "list",
+            "get",
+            "wait",
+            "cancel",
+            "dag",
+            "stats",
+            "routes",
+            "replay",
+            "tree",
+            "diff",
+        ]
     ],
     *[f"storage {name}" for name in ["list", "get", "metadata"]],
     *[

@@ -82,6 +82,9 @@ def test_a_failure_is_found_read_and_replayed(real_server: None, factflow: Run) 
     chain = factflow("lineage", "chain", failure["id"]).json
     assert [row["stage"] for row in chain["ancestors"]] == ["cli_numbers"]
     assert factflow("storage", "get", failure["input_key"]).json == {"n": 3}
+    relative = failure["input_key"].removeprefix(f"executions/{run}/")
+    assert factflow("storage", "get", "-e", "first", relative).json == {"n": 3}
+    assert factflow("storage", "metadata", "-e", "first", relative).json["execution_id"] == run
     as_json = factflow("storage", "get", failure["input_key"], "--output", "json").json
     assert as_json["content"] == '{"n":3}'
 

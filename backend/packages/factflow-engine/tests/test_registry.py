@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
-from pydantic import Field, SecretStr
 
 from factflow_engine.adapter_modules import AdapterLoadError
 from factflow_engine.adapter_version import CodeChangedError
-from factflow_engine.config.issues import ConfigurationError
-from factflow_engine.config.secrets import MissingVariableError
-from factflow_engine.registry import AdapterRegistry, DuplicateAdapterError, UnknownAdapterError
-from factflow_protocols.pipeline import (
-    AdapterConfigModel,
-    AdapterResult,
-    PipelineContext,
-    register_adapter_type,
-)
+from factflow_engine.registry import AdapterRegistry, DuplicateAdapterError
 
 ADAPTER = '''
 from factflow_protocols.pipeline import AdapterResult, register_adapter_type

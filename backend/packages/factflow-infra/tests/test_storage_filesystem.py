@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,6 @@ from factflow_protocols.errors import (
     ObjectDamagedError,
     ObjectExistsError,
     ObjectNotFoundError,
-    StorageUnavailableError,
 )
 from factflow_protocols.storage import StorageProtocol
 from factflow_testing.storage_contract import MESSAGE, STAGE, StorageContract, keys_of

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +80,3 @@ async def service(open_engine: Callable[[], AsyncEngine]) -> AsyncIterator[Linea
 @pytest.fixture
 def repository(open_engine: Callable[[], AsyncEngine]) -> PipelineLineageRepository:
     return PipelineLineageRepository(open_engine())
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Awaitable[None]]:
-    """Wait until a condition holds."""
-
-    async def wait(condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110 - health offers no event to wait for
-                await asyncio.sleep(0.005)
-
-    return wait

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from factflow_lineage import (
     PipelineLineageRepository,
 )
 from factflow_lineage.chain import CHAIN_LIMIT
+from factflow_testing.waiting import eventually
 
 MakeEntry = Callable[..., PipelineLineageEntry]
 
@@ -269,9 +270,7 @@ async def test_filtered_rows_are_counted_among_the_completed(
     assert (stage.count, stage.completed, stage.filtered) == (2, 2, 1)
 
 
-async def test_a_database_that_does_not_answer_is_said_so(
-    tmp_path: Path, eventually: Callable[[Callable[[], Any]], Awaitable[None]]
-) -> None:
+async def test_a_database_that_does_not_answer_is_said_so(tmp_path: Path) -> None:
     """With a code, and without the statement or its values."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/nowhere/lineage.db")
     with pytest.raises(LineageUnavailableError) as away:

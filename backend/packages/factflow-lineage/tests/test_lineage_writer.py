@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from factflow_lineage import (
     PipelineLineageRepository,
     create_schema,
 )
+from factflow_testing.waiting import eventually
 
 MakeEntry = Callable[..., PipelineLineageEntry]
 OpenEngine = Callable[[], AsyncEngine]
-Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 
 @contextlib.contextmanager
@@ -52,7 +52,6 @@ async def test_rows_arrive_while_the_database_is_locked_for_a_time(
     service: LineageService,
     repository: PipelineLineageRepository,
     make_entry: MakeEntry,
-    eventually: Eventually,
     path: Path,
 ) -> None:
     """Locked: recording goes on, flush says no, health says why; unlocked: all rows are there."""
@@ -78,7 +77,6 @@ async def test_rows_arrive_after_a_readonly_or_full_disk(
     open_engine: OpenEngine,
     repository: PipelineLineageRepository,
     make_entry: MakeEntry,
-    eventually: Eventually,
     pragma: str,
     broken: int,
     working: int,
@@ -140,7 +138,6 @@ async def test_rows_arrive_after_the_data_folder_was_away(
     service: LineageService,
     repository: PipelineLineageRepository,
     make_entry: MakeEntry,
-    eventually: Eventually,
     path: Path,
 ) -> None:
     """An unmounted and remounted folder costs nothing."""

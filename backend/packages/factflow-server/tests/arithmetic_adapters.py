@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from factflow_protocols.errors import PermanentError
@@ -13,6 +12,9 @@ from factflow_protocols.pipeline import (
     PipelineContext,
     register_adapter_type,
 )
+from factflow_testing.waiting import eventually
+
+LONGER_THAN_ANY_TEST = 3600.0
 
 
 @register_adapter_type("count_up")
@@ -61,6 +63,5 @@ class Gate:
         self.path = Path(config.path)
 
     async def process(self, context: PipelineContext) -> AdapterResult:
-        while not self.path.exists():  # noqa: ASYNC110 - the test is another process
-            await asyncio.sleep(0.02)
+        await eventually(self.path.exists, seconds=LONGER_THAN_ANY_TEST)
         return AdapterResult(context.payload)

@@ -147,6 +147,6 @@ def suggest_next(execution: Row, *, server_stopped: str = "") -> None:
         terminal.say(f"  {server_stopped}")
     if execution.get("status") == "failed" or execution.get("failed_count"):
         terminal.say(f"  factflow lineage failures --execution {execution_id}")
-        terminal.say(f"  factflow execution replay {execution_id} --from-stage STAGE")
+        terminal.say(f"  factflow execution replay {execution_id} --only failed")
     terminal.say(f"  factflow execution stats {execution_id}")
     terminal.say(f"  factflow storage list --execution {execution_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,38 @@ from factflow_cli.values import moment, took
 
 Row = Mapping[str, Any]
 
+
+def _ran_before(row: Row) -> str:
+    adapter, version = row.get("source_adapter"), row.get("source_version")
+    if not adapter:
+        return ""
+    return str(version) if adapter == row.get("adapter") else f"{adapter} {version}"
+
+
+def _mark(row: Row) -> str:
+    if row.get("changed_on_disk"):
+        return "changed on disk"
+    return "changed" if row.get("changed") else ""
+
+
+def _not_run(row: Row) -> str:
+    where = row.get("not_run_in")
+    return f"not run in {str(where).upper()}" if where else ""
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
 STAGE_COLUMNS = (
     Column("STAGE", lambda row: f"{row.get('route')}/{row.get('stage')}"),
     Column("ADAPTER", "adapter", keep=2),
-    Column("RAN BEFORE", lambda row: _ran_before(row), keep=1),
+    Column("RAN BEFORE", _ran_before, keep=1),
     Column("RUNS NOW", "version"),
-    Column("", lambda row: _mark(row), whole=True),
+    Column("", _mark, whole=True),
 )
 DIFFERENCE_COLUMNS = (
     Column("CONFIG", "path", wraps=True),
@@ -35,9 +62,10 @@ DIFF_COLUMNS = (
     number("CHANGED", "changed"),
     number("ONLY A", "only_a"),
     number("ONLY B", "only_b"),
+    number("NOT RUN", "not_run", keep=4),
     Column("A TOOK", lambda row: took(row.get("avg_ms_a")), keep=2, whole=True, right=True),
     Column("B TOOK", lambda row: took(row.get("avg_ms_b")), keep=3, whole=True, right=True),
-    Column("", lambda row: _not_run(row), keep=1, whole=True),
+    Column("", _not_run, keep=1, whole=True),
 )
 
 
@@ -144,33 +172,6 @@ def _counts(counts: Any) -> str:
 def _rows(answer: Row, name: str) -> list[Row]:
     value = answer.get(name)
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
-
-
-def _ran_before(row: Row) -> str:
-    adapter, version = row.get("source_adapter"), row.get("source_version")
-    if not adapter:
-        return ""
-    return str(version) if adapter == row.get("adapter") else f"{adapter} {version}"
-
-
-def _mark(row: Row) -> str:
-    if row.get("changed_on_disk"):
-        return "changed on disk"
-    return "changed" if row.get("changed") else ""
-
-
-def _not_run(row: Row) -> str:
-    where = row.get("not_run_in")
-    return f"not run in {str(where).upper()}" if where else ""
-
-
-def _value(value: Any) -> str:
-    import json
-
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def _node(node: Row, asked: Any) -> str:

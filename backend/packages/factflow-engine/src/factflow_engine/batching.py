@@ -16,7 +16,8 @@ from factflow_protocols.errors import PermanentError
 from factflow_protocols.pipeline import AdapterResult, PipelineContext
 
 BatchResults = Sequence[AdapterResult | None | Exception]
-BatchCall = Callable[[list[PipelineContext]], Awaitable[BatchResults]]
+Begin = Callable[[], None]
+BatchCall = Callable[[list[PipelineContext], Begin], Awaitable[BatchResults]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Answer:
     batch_id: str | None = None
 
 
-_Waiting = tuple[PipelineContext, "asyncio.Future[Answer]"]
+_Waiting = tuple[PipelineContext, "asyncio.Future[Answer]", Begin]
 
 
 class BatchGatherer:
@@ -40,11 +41,14 @@ class BatchGatherer:
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
 
-    async def submit(self, context: PipelineContext) -> Answer:
-        """Return the adapter's answer for this message; raise what it raised for it."""
+    async def submit(self, context: PipelineContext, begin: Begin) -> Answer:
+        """Return the adapter's answer for this message; raise what it raised for it.
+
+        `begin` is called when its batch begins to run.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((context, future))
+        self._waiting.append((context, future, begin))
         if len(self._waiting) >= self._config.size:
             self._run_waiting()
         elif self._timer is None:
@@ -55,7 +59,7 @@ class BatchGatherer:
         """Cancel what waits and what runs, and return when it has ended."""
         if self._timer is not None:
             self._timer.cancel()
-        for _, future in self._waiting:
+        for _, future, _ in self._waiting:
             future.cancel()
         for task in self._running:
             task.cancel()
@@ -73,12 +77,17 @@ class BatchGatherer:
             task.add_done_callback(self._running.discard)
 
     async def _run(self, batch: list[_Waiting]) -> None:
-        contexts = [context for context, _ in batch]
+        contexts = [context for context, _, _ in batch]
+
+        def begin() -> None:
+            for _, _, begin_one in batch:
+                begin_one()
+
         batch_id = ids.derive("batch", *(context.idempotency_key for context in contexts))
         try:
-            results = _matching(await self._call(contexts), len(batch))
+            results = _matching(await self._call(contexts, begin), len(batch))
         except asyncio.CancelledError:
-            for _, future in batch:
+            for _, future, _ in batch:
                 future.cancel()
             raise
         except SystemExit as error:  # would end the server from within a task
@@ -87,7 +96,7 @@ class BatchGatherer:
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything; its messages get it
             await self._halve(batch, error)
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future, _), result in zip(batch, results, strict=True):
             _deliver(future, result, batch_id)
 
     async def _halve(self, batch: list[_Waiting], error: Exception) -> None:

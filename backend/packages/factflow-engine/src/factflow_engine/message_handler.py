@@ -101,7 +101,7 @@ class MessageHandler:
                 self._failed(draft, ProcessKilledError(work.crashes))
                 return draft
             self._record_progress(stage, work, draft)
-            answer = await self._call(stage, self._pipeline_context(stage, work, payload))
+            answer = await self._call(draft, self._pipeline_context(stage, work, payload))
             draft.batch_id = answer.batch_id
             await self._take(draft, answer.result)
         except asyncio.CancelledError as error:
@@ -113,9 +113,15 @@ class MessageHandler:
             self._failed(draft, error)
         return draft
 
-    async def _call(self, stage: Stage, context: PipelineContext) -> Answer:
+    async def _call(self, draft: OutcomeDraft, context: PipelineContext) -> Answer:
         """Call the adapter; storage or queue trouble met inside it costs no attempt."""
-        return await self._hold(lambda: stage.call(context))
+
+        def begin() -> None:
+            draft.started_at = (
+                self._context.clock.now()
+            )  # waiting for a slot is not the stage's time
+
+        return await self._hold(lambda: draft.stage.call(context, begin))
 
     async def _take(self, draft: OutcomeDraft, result: AdapterResult | None) -> None:
         """Turn an adapter's result into the draft of an outcome, storing emitted children."""

@@ -76,14 +76,15 @@ class Stage:
         if isinstance(self._adapter, StatefulAdapter):
             await self._adapter.close()
 
-    async def call(self, context: PipelineContext) -> Answer:
+    async def call(self, context: PipelineContext, begin: Callable[[], None]) -> Answer:
         """Return what the adapter made of a message; raise what it raised.
 
-        A message that waits for its batch holds no slot.
+        `begin` is called when its turn has come. A message that waits for its batch holds no slot.
         """
         if self._gatherer is not None:
-            return await self._gatherer.submit(context)
+            return await self._gatherer.submit(context, begin)
         async with self._slot(self.name):
+            begin()
             if self._is_async:
                 result = await self._limited(self._adapter.process(context))
             else:
@@ -112,8 +113,11 @@ class Stage:
                 text = text.replace(value, reference)
         return text
 
-    async def _call_batch(self, contexts: list[PipelineContext]) -> BatchResults:
+    async def _call_batch(
+        self, contexts: list[PipelineContext], begin: Callable[[], None]
+    ) -> BatchResults:
         async with self._slot(self.name):
+            begin()
             if inspect.iscoroutinefunction(self._adapter.process_batch):
                 results = await self._limited(self._adapter.process_batch(contexts))
             else:

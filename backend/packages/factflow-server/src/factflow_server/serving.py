@@ -17,6 +17,9 @@ from factflow_server.settings import ServerSettings, ServerStartError, check_hos
 
 LINGER_SECONDS = 5
 """How long answers under way may take once executions have stopped."""
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: for longer than clients keep theirs, which is often 5 seconds.
+A client that reuses one just as it is closed here sees a reset instead of an answer."""
 
 
 class PortInUseError(ServerStartError):
@@ -85,6 +88,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 log_level=settings.log_level,
                 timeout_graceful_shutdown=LINGER_SECONDS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
             )
         )
         self._container = container

@@ -57,7 +57,7 @@ async def test_the_stage_itself_does_not_run_again(platform: Platform, tmp_path:
     before = manifest(tmp_path, source.execution_id)
     result, replay = await platform.replay(source.execution_id, "fan")
     assert result.objects_found == 6
-    assert result.note == "fan is not run again for 1 message; --rerun runs it"
+    assert result.note == "fan is not run again for 1 message; --rerun runs it for all"
     assert await platform.engine.records(replay.execution_id, "first", "fan") == []
     assert await outputs(platform, replay.execution_id, "second", "last") == [0, 1, 2, 3]
     assert manifest(tmp_path, source.execution_id) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -159,7 +160,8 @@ async def test_a_trickling_body_runs_into_the_time_limit(server: Any, scrape: Sc
         while not server.release.is_set():
             writer.write(b"x")
             await writer.drain()
-            await asyncio.sleep(0.01)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.release.wait(), 0.01)
 
     server.add("/drip", "", declared_length=10**6, stream=trickle, then="close")
     assert isinstance(await failure(scrape("/drip", timeout=0.3)), TransientError)

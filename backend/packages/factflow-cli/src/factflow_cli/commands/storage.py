@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from factflow_cli import terminal
-from factflow_cli.api import Api, key_path, rows
+from factflow_cli.api import Api, key_path, path, rows, text
 from factflow_cli.command import command, group
 from factflow_cli.errors import CliError
 from factflow_cli.session import Session
@@ -21,7 +21,9 @@ KeyArgument = Annotated[
 ]
 ExecutionOption = Annotated[
     str | None,
-    typer.Option("--execution", "-e", help="KEY is relative to this execution's folder."),
+    typer.Option(
+        "--execution", "-e", help="KEY is relative to the folder of this execution (id or tag)."
+    ),
 ]
 
 
@@ -35,7 +37,7 @@ ExecutionOption = Annotated[
 def list_objects(
     session: Session,
     execution: Annotated[
-        str | None, typer.Option("--execution", "-e", help="Objects of this execution.")
+        str | None, typer.Option("--execution", "-e", help="Objects of this execution (id or tag).")
     ] = None,
     prefix: Annotated[
         str | None, typer.Option("--prefix", help="Objects whose key starts with this.")
@@ -94,9 +96,10 @@ def get(session: Session, key: KeyArgument, execution: ExecutionOption = None) -
     With --output json its record comes along. On a terminal only text is shown. Text in JSON is
     `content`, anything else `content_base64`.
     """
-    where = key_path(_full_key(key, execution))
+    key = _full_key(session.api, key, execution)
+    where = key_path(key)
     if session.output == "json":
-        terminal.write_json(_object_as_json(session.api, _full_key(key, execution), where))
+        terminal.write_json(_object_as_json(session.api, key, where))
         return
     with session.api.download(f"/storage/objects/{where}") as response:
         if not terminal.is_terminal(sys.stdout):
@@ -147,7 +150,9 @@ def _as_text(data: bytes) -> str | None:
 @command(app, "metadata", "factflow storage metadata executions/ID/crawl/fetch/MESSAGE.html")
 def metadata(session: Session, key: KeyArgument, execution: ExecutionOption = None) -> None:
     """Show an object's record: who wrote it, when, from what."""
-    record = session.api.get(f"/storage/metadata/{key_path(_full_key(key, execution))}")
+    record = session.api.get(
+        f"/storage/metadata/{key_path(_full_key(session.api, key, execution))}"
+    )
     session.show(record, lambda: print_facts([(name, _fact(v)) for name, v in record.items()]))
 
 
@@ -157,7 +162,12 @@ def _fact(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
-def _full_key(key: str, execution: str | None) -> str:
-    """Return the whole key; one that already is whole stays as it is."""
-    folder = f"executions/{execution}/" if execution else ""
-    return key if key.startswith("executions/") else folder + key
+def _full_key(api: Api, key: str, execution: str | None) -> str:
+    """Return the whole key; one that already is whole stays as it is.
+
+    Folders are named after ids, so the server is asked which execution has the id or tag.
+    """
+    if not execution or key.startswith("executions/"):
+        return key
+    found = api.get(path("executions", execution))
+    return f"executions/{text(found, 'execution_id')}/{key}"

@@ -16,7 +16,9 @@ import sys
 import threading
 from pathlib import Path
 
-from factflow_server.stub import ISSUE, RUN, Stub, content, execution
+from factflow_server.listener import Stub
+from factflow_server.rows import ISSUE, RUN, execution
+from factflow_server.stub import content
 
 MODE = os.environ.get("STAND_IN", "")
 

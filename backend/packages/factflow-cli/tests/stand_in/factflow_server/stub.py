@@ -29,8 +29,8 @@ from .rows import (
     stages,
 )
 
+# Tests take these from here, beside what `content` is made of.
 __all__ = ["MESSAGE", "Stub", "error", "not_found"]
-"""What tests take from here beside what `content` is made of."""
 
 
 def validation(asked: Asked) -> dict[str, Any]:

@@ -1,10 +1,16 @@
-"""Replays: `/api/v1/executions/{id}/replay` and `/api/v1/replay` are one service."""
+"""Replays, and what they came to: `/api/v1/executions/{id}/replay` and `/api/v1/replay` are one service;
+trees of executions, and comparisons of two."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Query, Response
+
+from factflow_replay.replay.execution_diff import ExecutionDiffs
+from factflow_replay.replay.execution_tree import ExecutionTrees
 from factflow_server.api.dependencies import Services
+from factflow_server.api.schemas.comparison import DiffResponse, TreeSchema
 from factflow_server.api.schemas.replay import (
     ReplayBody,
     ReplayFromBody,
@@ -33,6 +39,32 @@ async def replay_execution(
 async def execute_replay(body: ReplayFromBody, services: Services, response: Response) -> Answer:
     """The same, naming the source in the body."""
     return await _replay(services, body.from_execution_id, body, response)
+
+
+@router.get("/executions/{execution_id}/tree", operation_id="get_execution_tree")
+async def get_execution_tree(execution_id: str, services: Services) -> TreeSchema:
+    """Get the replays of an execution, of those it was made from, and theirs."""
+    return TreeSchema.of_tree(await ExecutionTrees(services.executions).get(execution_id))
+
+
+@router.get("/executions/{execution_id}/diff/{other_id}", operation_id="diff_executions")
+async def diff_executions(
+    execution_id: str,
+    other_id: str,
+    services: Services,
+    *,
+    stage: Annotated[str | None, Query(min_length=1, max_length=500)] = None,
+    content: bool = False,
+    limit: Annotated[int, Query(ge=0, le=1000)] = 20,
+) -> DiffResponse:
+    """Compare two executions message by message, paired by origin.
+
+    `content` adds unified diffs of text; `limit` is how many differing messages are listed.
+    """
+    diffs = ExecutionDiffs(services.executions, services.storage)
+    return DiffResponse.of(
+        await diffs.compare(execution_id, other_id, stage=stage, content=content, limit=limit)
+    )
 
 
 async def _replay(services: Container, source: str, body: ReplayBody, response: Response) -> Answer:

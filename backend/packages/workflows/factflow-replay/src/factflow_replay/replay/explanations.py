@@ -25,20 +25,21 @@ def note(counts: SelectionCounts, target: ReplayTarget | None) -> str:
 
 
 def _stage_notes(counts: SelectionCounts, target: ReplayTarget) -> list[str]:
-    stage = target.stage
     parts = []
     if counts.after_stage:
-        messages = counted(counts.after_stage, "message")
-        parts.append(f"{stage} is not run again for {messages}; --rerun runs it")
+        parts.append(f"is not run again for {counted(counts.after_stage, 'message')}")
     again = counts.run_again + counts.filtered_again
     if again:
-        parts.append(f"{stage} runs again for {counted(again, 'message')}")
+        parts.append(f"runs again for {counted(again, 'message')}")
     runs = counts.at_stage_failed + counts.at_stage_queued
     if runs:
-        parts.append(f"{stage} runs for {runs} that failed or were cut off there")
+        parts.append(f"runs for {runs} that failed or were cut off there")
+    sentences = [f"{'it' if number else target.stage} {part}" for number, part in enumerate(parts)]
     if counts.filtered:
-        parts.append(f"{counts.filtered} were filtered there and stay so")
-    return parts
+        sentences.append(f"{counts.filtered} were filtered there and stay so")
+    if counts.after_stage:
+        sentences.append("--rerun runs it for all")
+    return sentences
 
 
 def empty(
