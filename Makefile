@@ -29,7 +29,7 @@ help: ## list the targets
 setup: $(READY) ## make .venv with everything in it; .venv/bin/factflow is ready then
 
 demo: $(READY) ## run the example pipeline on a small site (SITEMAP=URL: on a real one), then replay it
-	@$(BIN)/python demo/run.py $${SITEMAP:+--sitemap "$$SITEMAP"}
+	@$(BIN)/python demo/run.py $${SITEMAP:+--sitemap "$$SITEMAP"} $(ARGS)
 
 test: $(READY) ## all tests but the long ones
 	$(PYTEST) -m 'not long' $(ARGS)

@@ -161,6 +161,7 @@ def test_nothing_is_left_running(told: Told) -> None:
     assert not lives(int(match[1]))
 
 
+@pytest.mark.long
 def test_a_missing_page_fails_alone_and_joins_the_rest_after_its_repair(
     tmp_path: Path, documents: Path
 ) -> None:
@@ -205,6 +206,7 @@ def foreign_site(folder: Path, pages: int, lacking: int) -> Iterator[tuple[str, 
             thread.join()
 
 
+@pytest.mark.long
 def test_a_real_site_with_a_dead_link_is_told_of_and_not_fetched_twice(tmp_path: Path) -> None:
     """Sites have dead links: the page is named as failed, and all that was promised still holds."""
     (tmp_path / "site").mkdir()
@@ -217,6 +219,7 @@ def test_a_real_site_with_a_dead_link_is_told_of_and_not_fetched_twice(tmp_path:
     assert requests == {"/page0.html": 2, "/page1.html": 1, "/page2.html": 1, "/page3.html": 1}
 
 
+@pytest.mark.long
 def test_a_broken_promise_is_told_and_ends_with_1(tmp_path: Path) -> None:
     """A sitemap that is not there: the reason, what was promised and did not come, no stack trace."""
     (tmp_path / "site").mkdir()
@@ -299,6 +302,7 @@ def test_an_interrupted_demo_stops_what_it_started(
         assert "Traceback" not in said + rest
 
 
+@pytest.mark.long
 def test_a_demo_that_is_kept_up_answers_until_ctrl_c_and_keeps_its_folder(
     tmp_path: Path, documents: Path
 ) -> None:

@@ -33,14 +33,14 @@ routes:
       - type: increment
 """
 OFTEN = [
-    "storage.artefact.after:17",
-    "storage.record.before:23",
     "storage.record.after:70",
     "queue.settle.before:4",
-    "queue.settle.after:2",
-    "queue.publish.after:1",
 ]
 RARELY = [
+    "storage.artefact.after:17",
+    "storage.record.before:23",
+    "queue.settle.after:2",
+    "queue.publish.after:1",
     "storage.artefact.before:2",
     "storage.artefact.after:2",
     "storage.artefact.after:60",

@@ -72,6 +72,8 @@ def test_stdin_can_be_the_config(server: Any, program: Shell) -> None:
         "lineage get CHILD_ROW",
         "lineage chain ROW",
         "lineage failures",
+        "lineage stats --execution RUN",
+        "execution stats RUN",
         "adapters show web_scraper",
         "system health --debug",
     ],

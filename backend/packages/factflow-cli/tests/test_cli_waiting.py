@@ -130,6 +130,24 @@ def test_bars_show_every_route_and_leave_the_result_behind(
     assert code == 0
     lines = seen(shown)
     assert any(line.startswith("status") and "completed" in line for line in lines)
-    assert f"  factflow execution stats {stub.RUN}" in lines
+    assert "  factflow execution stats nightly" in lines
     assert max(len(line) for line in lines) <= 80
     assert "\x1b[?25h" in shown, "the cursor is back"
+
+
+@pytest.mark.parametrize("tag", ["nightly", None, "a-tag-that-is-longer-than-an-id-" * 4])
+def test_what_to_try_after_a_failure_can_be_typed_from_80_columns(
+    tag: str | None, server: Any, stub: Any, factflow: Run
+) -> None:
+    """By the tag, as people know the execution; by its id when it has none, or one too long."""
+    server.answers[f"POST /executions/{stub.RUN}/wait"] = stub.ended(stub.RUN, "failed")
+    server.answers[f"GET /executions/{stub.RUN}"] = stub.execution("failed", tag=tag)
+    said = factflow("execution", "wait", stub.RUN, "--output", "table").err.splitlines()
+    name = tag if tag == "nightly" else stub.RUN
+    assert said[said.index("next:") + 1 :] == [
+        f"  factflow lineage failures --execution {name}",
+        f"  factflow execution replay {name} --only failed",
+        f"  factflow execution stats {name}",
+        f"  factflow storage list --execution {name}",
+    ]
+    assert max(map(len, said)) <= 80

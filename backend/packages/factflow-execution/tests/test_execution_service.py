@@ -352,3 +352,33 @@ async def test_progress_follows_a_route(house: House, progress: ProgressService)
     assert (route.state, route.completed, route.failed, route.in_progress) == ("stopped", 1, 0, 0)
     stats = await progress.stats(ended)
     assert (stats.total_messages, stats.completed_messages, stats.success_rate) == (1, 1, 1.0)
+
+
+UNSORTED = """\
+version: "1.0"
+routes:
+  second:
+    inbound: {queue: b}
+    adapters: [{type: echo, stage: zeta}, {type: echo, stage: alpha}]
+    outbound: a
+  first:
+    inbound: {queue: a}
+    adapters: [{type: echo, stage: omega}, {type: echo, stage: beta}]
+init_message: {route: second, payload: {n: 1}}
+"""
+
+
+async def test_stages_are_counted_in_the_order_of_the_yaml(
+    house: House, progress: ProgressService
+) -> None:
+    """Not by their names; a stage that the snapshot does not name comes last."""
+    started = await house.service.launch(draft(UNSORTED))
+    ended = await house.ended(started.execution_id)
+    order = ["second/zeta", "second/alpha", "first/omega", "first/beta"]
+    stages = (await progress.stats(ended)).stages
+    assert [f"{stage.route_id}/{stage.stage}" for stage in stages] == order
+    without_zeta = replace(ended, config_snapshot=UNSORTED.replace("zeta", "eta"))
+    stages = await progress.stages(without_zeta)
+    assert [f"{stage.route_id}/{stage.stage}" for stage in stages] == [*order[1:], order[0]]
+    unreadable = replace(ended, config_snapshot="version: '0.1'")
+    assert len(await progress.stages(unreadable)) == len(order)

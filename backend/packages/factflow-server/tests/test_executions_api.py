@@ -70,6 +70,9 @@ async def test_a_failed_message_fails_the_execution_and_is_found(
     by_stage = {stage["stage"]: stage for stage in stats["stages"]}
     assert (by_stage["square"]["count"], by_stage["square"]["failed"]) == (4, 1)
     assert by_stage["again"]["completed"] == 3
+    assert list(by_stage) == ["count_up", "square", "again"], "as the pipeline runs"
+    of_lineage = await client.get("/lineage/stats", params={"execution_id": started["id"]})
+    assert of_lineage.json()["stages"] == stats["stages"]
 
 
 async def test_what_a_stage_made_is_listed_read_and_described(

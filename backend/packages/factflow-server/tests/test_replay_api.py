@@ -79,14 +79,78 @@ async def test_artefacts_are_sent_to_another_route(
         ({"from_stage": "square", "to_route": "nowhere"}, 422, "route_not_found"),
         ({"from_stage": "again"}, 422, "replay_empty"),
         ({}, 422, "invalid_request"),
+        ({"only": "broken"}, 422, "invalid_request"),
+        ({"from_stage": "square", "to_route": "squares", "rerun": True}, 422, "invalid_request"),
+        ({"from_stage": "square", "with": ["source"]}, 422, "not_a_replay"),
+        ({"from_stage": "square", "with": ["nobody"]}, 404, "execution_not_found"),
+        ({"from_stage": "square", "messages": ["x"]}, 422, "messages_not_found"),
+        ({"from_stage": "square", "where": ["url"]}, 422, "invalid_request"),
+        ({"from_stage": "square", "sample": 0}, 422, "invalid_request"),
+        ({"from_stage": "square", "set": {"numbers.square.nope": 1}}, 422, "config_invalid"),
+        ({"from_stage": "square", "set": {"numbers.nope.x": 1}}, 422, "stage_not_found"),
+        ({"from_stage": "square", "config_id": "nobody"}, 404, "config_not_found"),
     ],
 )
 async def test_a_replay_that_cannot_be_is_refused(
-    client: httpx2.AsyncClient, source: dict[str, Any], body: dict[str, str], status: int, code: str
+    client: httpx2.AsyncClient, source: dict[str, Any], body: dict[str, Any], status: int, code: str
 ) -> None:
     refused = await client.post("/executions/source/replay", json=body)
     assert (refused.status_code, refused.json()["error_code"]) == (status, code)
     assert (await client.get("/executions")).json()["total"] == 1
+
+
+async def test_a_dry_run_answers_with_the_plan_and_starts_nothing(
+    client: httpx2.AsyncClient, source: dict[str, Any]
+) -> None:
+    body = {"only": "failed", "set": {"numbers.square.fail_on": 99}}
+    answer = await client.post("/executions/source/replay", json={**body, "dry_run": True})
+    assert answer.status_code == 200, answer.text
+    plan = answer.json()
+    assert (plan["dry_run"], plan["can_run"], plan["objects_found"]) == (True, True, 1)
+    assert plan["entries"] == [
+        {"route": "numbers", "stage": "square", "queue": "numbers", "messages": 1}
+    ]
+    assert [stage["stage"] for stage in plan["stages"]] == ["square", "again"]
+    assert plan["config_differences"] == [
+        {
+            "path": "routes.numbers.adapters.square.config.fail_on",
+            "kind": "changed",
+            "old": 3,
+            "new": 99,
+        }
+    ]
+    assert (await client.get("/executions")).json()["total"] == 1
+    same = {**body, "from_execution_id": "source", "dry_run": True}
+    assert (await client.post("/replay", json=same)).json() == plan
+    replay = (await client.post("/executions/source/replay", json=body)).json()
+    assert replay["plan_hash"] == plan["plan_hash"]
+    assert (await ended(client, replay["id"]))["status"] == "completed"
+
+
+async def test_repairs_go_on_with_the_results_and_are_compared(
+    client: httpx2.AsyncClient, source: dict[str, Any]
+) -> None:
+    repair = {"only": "failed", "set": {"numbers.square.fail_on": 99}, "tag": "repair"}
+    await ended(client, (await client.post("/executions/source/replay", json=repair)).json()["id"])
+    body = {"from_stage": "square", "with": ["repair"], "tag": "whole"}
+    whole = (await client.post("/executions/source/replay", json=body)).json()
+    assert whole["selected"]["after_stage"] == 4
+    assert (await ended(client, whole["id"]))["status"] == "completed"
+
+    tree = (await client.get("/executions/repair/tree")).json()
+    assert (tree["execution_id"], [r["tag"] for r in tree["replays"]]) == (
+        source["id"],
+        ["repair", "whole"],
+    )
+    diff = (await client.get("/executions/source/diff/whole", params={"stage": "again"})).json()
+    assert (diff["same"], diff["stages"][0]["same"], diff["stages"][0]["only_b"]) == (False, 3, 1)
+    (change,) = diff["changes"]
+    assert (change["kind"], change["a"], change["b"]["outcome"]) == ("only_b", None, "stored")
+    itself = (await client.get("/executions/whole/diff/whole", params={"content": "true"})).json()
+    assert (itself["same"], itself["changes"]) == (True, [])
+    assert (await client.get("/executions/source/diff/nobody")).status_code == 404
+    unknown = await client.get("/executions/source/diff/whole", params={"stage": "nope"})
+    assert unknown.json()["error_code"] == "stage_not_found"
 
 
 async def test_a_replay_of_nobody_is_not_found(client: httpx2.AsyncClient) -> None:

@@ -36,23 +36,28 @@ ROUTE_COLUMNS = (
 )
 
 STAGE_COLUMNS = (
-    Column("ROUTE", "route_id"),
-    Column("STAGE", "stage"),
-    Column("ADAPTER", "adapter"),
+    Column("ROUTE", "route_id", whole=True),
+    Column("STAGE", "stage", whole=True),
+    Column("ADAPTER", "adapter", keep=1, whole=True),
     number("COUNT", "count"),
-    number("COMPLETED", "completed"),
+    number("DONE", "completed"),
     number("FAILED", "failed"),
-    number("FILTERED", "filtered", keep=1),
-    Column("AVERAGE", lambda row: took(row.get("avg_duration_ms")), keep=3, whole=True, right=True),
+    number("FILTERED", "filtered", keep=2),
+    Column("AVG", lambda row: took(row.get("avg_duration_ms")), keep=4, whole=True, right=True),
     Column("P50", lambda row: took(row.get("p50_ms")), keep=5, whole=True, right=True),
-    Column("P95", lambda row: took(row.get("p95_ms")), keep=2, whole=True, right=True),
+    Column("P95", lambda row: took(row.get("p95_ms")), keep=3, whole=True, right=True),
 )
 
 
 def print_stages(stages: Sequence[Row]) -> None:
-    """Print statistics by stage; stages that are all called as their adapters need one column."""
-    same = all(row.get("stage") == row.get("adapter") for row in stages)
-    print_table([c for c in STAGE_COLUMNS if not same or c.header != "STAGE"], stages)
+    """Print statistics by stage, without the columns that would tell nothing: the adapters when
+    every stage is called as its adapter, the filtered when there are none."""
+    idle = set()
+    if all(row.get("stage") == row.get("adapter") for row in stages):
+        idle.add("ADAPTER")
+    if not any(row.get("filtered") for row in stages):
+        idle.add("FILTERED")
+    print_table([column for column in STAGE_COLUMNS if column.header not in idle], stages)
 
 
 def without_snapshot(execution: Row) -> dict[str, Any]:
@@ -140,13 +145,19 @@ def _draw_route(
 
 def suggest_next(execution: Row, *, server_stopped: str = "") -> None:
     """Tell on stderr which commands go on from an ended execution."""
-    execution_id = execution.get("execution_id")
+    name = _short_name(execution)
     terminal.say("")
     terminal.say("next:")
     if server_stopped:
         terminal.say(f"  {server_stopped}")
     if execution.get("status") == "failed" or execution.get("failed_count"):
-        terminal.say(f"  factflow lineage failures --execution {execution_id}")
-        terminal.say(f"  factflow execution replay {execution_id} --only failed")
-    terminal.say(f"  factflow execution stats {execution_id}")
-    terminal.say(f"  factflow storage list --execution {execution_id}")
+        terminal.say(f"  factflow lineage failures --execution {name}")
+        terminal.say(f"  factflow execution replay {name} --only failed")
+    terminal.say(f"  factflow execution stats {name}")
+    terminal.say(f"  factflow storage list --execution {name}")
+
+
+def _short_name(execution: Row) -> str:
+    """Return the tag, as people know it, unless it is longer than the id."""
+    execution_id, tag = str(execution.get("execution_id")), str(execution.get("tag") or "")
+    return tag if 0 < len(tag) <= len(execution_id) else execution_id

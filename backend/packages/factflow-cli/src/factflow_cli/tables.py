@@ -16,6 +16,7 @@ from factflow_cli import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 GAP = 2
@@ -23,6 +24,8 @@ READABLE = 16
 """Cells. A text column is not cut below this while there is a column that may leave instead."""
 NARROWEST = 8
 """Cells. Below this a text column is cut only together with the ids."""
+SENTENCE_LINES = 3
+"""Lines. What a sentence beside a table says beyond them is cut."""
 
 _COLOURS = {
     "completed": "green",
@@ -67,10 +70,16 @@ def number(header: str, value: str, keep: int = 0) -> Column:
     return Column(header, value, keep=keep, whole=True, right=True)
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Print the rows under their headers; an empty table prints its headers alone."""
+def print_table(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    below: Callable[[Row], Sequence[str]] = lambda _: (),
+) -> None:
+    """Print the rows under their headers; an empty table prints its headers alone.
+
+    `below` returns sentences about a row: they stand under it, indented, over the table's whole width.
+    """
     from rich.cells import cell_len
-    from rich.table import Table
 
     room = terminal.width()
     cells = {column: [column.cell(row) for row in rows] for column in columns}
@@ -79,18 +88,38 @@ def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
     }
     kept = _fitting(columns, widths, room)
     _shrink(kept, widths, room)
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for column in kept:
+    shown = [widths[column] for column in kept]
+
+    def draw(console: Console) -> None:
+        table = _grid(kept, shown, headed=True)
+        for place, row in enumerate(rows):
+            table.add_row(*(_coloured(cells[column][place]) for column in kept))
+            sentences = below(row)
+            if sentences:
+                console.print(table)
+                table = _grid(kept, shown, headed=False)
+                for sentence in sentences:
+                    console.print("\n".join(sentence_lines(sentence, "  ")), soft_wrap=True)
+        console.print(table)
+
+    _print(draw)
+
+
+def _grid(columns: Sequence[Column], widths: Sequence[int], *, headed: bool) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", show_header=headed
+    )
+    for column, width in zip(columns, widths, strict=True):
         table.add_column(
             column.header,
-            width=widths[column],
+            width=width,
             justify="right" if column.right else "left",
             no_wrap=not (column.whole or column.wraps),
             overflow="fold" if column.whole or column.wraps else "ellipsis",
         )
-    for place in range(len(rows)):
-        table.add_row(*(_coloured(cells[column][place]) for column in kept))
-    _print(lambda console: console.print(table))
+    return table
 
 
 def _fitting(columns: Sequence[Column], widths: Mapping[Column, int], room: int) -> list[Column]:
@@ -138,7 +167,26 @@ def print_line(line: str = "") -> None:
     terminal.write_text(line + "\n")
 
 
-def _wrapped(line: str, room: int) -> list[str]:
+def sentence_lines(sentence: str, indent: str) -> list[str]:
+    """Return a sentence as indented lines that fit, the further ones a little more; cut if too long."""
+    room = max(READABLE, terminal.width() - len(indent))
+    lines = _wrapped(terminal.one_line(sentence), room, further="  ")
+    if len(lines) > SENTENCE_LINES:
+        lines = lines[:SENTENCE_LINES]
+        lines[-1] = cut(f"{lines[-1]} …", room)
+    return [indent + line for line in lines]
+
+
+def cut(text: str, room: int) -> str:
+    """Return the text, its end replaced by an ellipsis when it is wider than `room` cells."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= room:
+        return text
+    return set_cell_size(text, max(0, room - 1)).rstrip(" …") + "…"
+
+
+def _wrapped(line: str, room: int, further: str = "    ") -> list[str]:
     """Break at spaces where that helps, inside words where it must be."""
     from rich.cells import chop_cells
 
@@ -149,9 +197,9 @@ def _wrapped(line: str, room: int) -> list[str]:
         if piece == line:
             return [*lines, indent + line]
         space = piece.rfind(" ") if line[len(piece)] != " " else len(piece)
-        cut = space if piece[:space].strip() else len(piece)
-        lines.append(indent + line[:cut].rstrip())
-        line, indent = line[cut:].lstrip(), "    "
+        end = space if piece[:space].strip() else len(piece)
+        lines.append(indent + line[:end].rstrip())
+        line, indent = line[end:].lstrip(), further
 
 
 def print_total(answer: Row, shown: int, noun: str) -> None:

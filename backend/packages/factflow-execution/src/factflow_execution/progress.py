@@ -38,8 +38,9 @@ class RouteProgress:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionStats:
-    """Counts of messages over all routes, and of rows by stage. A message counts once in every route
-    it comes to. `success_rate` is completed / (completed + failed), 0 when nothing settled."""
+    """Counts of messages over all routes, and of rows by stage (see `ProgressService.stages`). A message
+    counts once in every route it comes to. `success_rate` is completed / (completed + failed), 0 when
+    nothing settled."""
 
     execution_id: str
     total_messages: int
@@ -88,7 +89,7 @@ class ProgressService:
 
     async def stats(self, execution: PipelineExecution) -> ExecutionStats:
         """Return an execution's counts. Raises `LineageUnavailableError`."""
-        stages = await self._lineage.stats(execution.execution_id)
+        stages = await self.stages(execution)
         routes = await self.routes(execution)
         completed = sum(route.completed for route in routes)
         failed = sum(route.failed for route in routes)
@@ -107,6 +108,27 @@ class ProgressService:
             in_progress_messages=max(0, total - settled),
             success_rate=completed / settled if settled else 0.0,
             stages=stages,
+        )
+
+    async def stages(self, execution: PipelineExecution) -> tuple[StageStats, ...]:
+        """Return the counts of the stages that have rows, in the order of the YAML: by route, then as
+        a route's stages run. What the YAML does not name comes last, by name.
+
+        Raises `LineageUnavailableError`.
+        """
+        found = await self._lineage.stats(execution.execution_id)
+        try:
+            config = snapshot_config(execution.config_snapshot)
+        except ConfigurationError:
+            return found
+        names = [
+            (route_id, adapter.stage_name)
+            for route_id, route in config.routes.items()
+            for adapter in route.adapters
+        ]
+        places = {name: place for place, name in enumerate(names)}
+        return tuple(
+            sorted(found, key=lambda stage: places.get((stage.route_id, stage.stage), len(places)))
         )
 
     def _runtime(self, execution: PipelineExecution) -> list[RouteRuntime]:

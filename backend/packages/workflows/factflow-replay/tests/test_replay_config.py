@@ -17,7 +17,7 @@ from factflow_replay.replay.errors import (
     StageNotFoundError,
 )
 from factflow_replay.replay.models import ReplayRequest
-from factflow_testing.platform import Platform
+from factflow_testing.platform import Platform, platform_in
 
 PIPELINE = """
 version: "1.0"
@@ -106,6 +106,30 @@ async def test_an_override_that_cannot_be_is_refused(
     assert (await platform.executions.list()).total == 1
 
 
+async def test_a_secret_is_overridden_by_reference_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTE_KEY", "s3cr3t-from-outside")
+    adapters = str(Path(__file__).parent / "noting_adapters.py")
+    text = PIPELINE.replace(
+        "{type: echo, stage: mark, config: {fields: {by: before}}}", "{type: note}"
+    )
+    async with platform_in(tmp_path, modules=(adapters,)) as platform:
+        source = (await platform.run(text)).execution_id
+        literal = ReplayRequest(source, "fan", overrides={"first.note.key": "s3cr3t-literal"})
+        for attempt in (platform.replays.plan, platform.replays.replay):
+            with pytest.raises(ConfigurationError) as caught:
+                await attempt(literal)
+            assert [issue.code for issue in caught.value.report.errors] == ["E304"]
+            assert "s3cr3t" not in str(caught.value)
+        overrides = {"first.note.key": "${NOTE_KEY}"}
+        replay = await ended(platform, ReplayRequest(source, "fan", overrides=overrides))
+        execution = await platform.executions.get(replay)
+    assert "${NOTE_KEY}" in execution.config_snapshot
+    stored = b"".join(path.read_bytes() for path in files(tmp_path))
+    assert b"s3cr3t" not in stored
+
+
 async def test_a_config_runs_in_its_current_version(platform: Platform) -> None:
     source = (await platform.run(PIPELINE)).execution_id
     stored = (await platform.configs.create(PIPELINE)).config
@@ -126,6 +150,20 @@ async def test_a_route_added_later_takes_artefacts_of_the_source(platform: Platf
     stored = (await platform.configs.create(AFTER)).config
     replay = await ended(platform, ReplayRequest(source, "fan", "late", config_id=stored.id))
     assert len(await platform.engine.outputs(replay, "late", "finish")) == 3
+
+
+async def test_documents_keep_their_origins_under_a_config_with_other_queues(
+    platform: Platform,
+) -> None:
+    """So that both executions can be compared message by message."""
+    source = (await platform.run(PIPELINE)).execution_id
+    renamed = (await platform.configs.create(PIPELINE.replace("middle", "renamed"))).config
+    replay = await ended(platform, ReplayRequest(source, "mark", config_id=renamed.id))
+    old, new = [
+        {r.origin_id for r in await platform.engine.records(execution, "second.part", "last")}
+        for execution in (source, replay)
+    ]
+    assert old == new
 
 
 async def test_without_a_config_names_are_looked_up_in_the_snapshot(platform: Platform) -> None:

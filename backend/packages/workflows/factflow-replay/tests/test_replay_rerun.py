@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from factflow_replay.replay.errors import ReplayEmptyError, ReplayRefusedError
 from factflow_replay.replay.models import ReplayRequest
-from factflow_testing.platform import Platform
+from factflow_testing.platform import Platform, platform_in
 from factflow_testing.waiting import eventually
 
 PIPELINE = """
@@ -48,13 +49,28 @@ async def test_rerun_runs_the_stage_for_all_that_came_to_it(
     assert await numbers(replay.execution_id, "second", "picky") == [1, 2, 3, 5]
 
 
-async def test_rerun_gives_the_stage_the_metadata_that_it_had(platform: Platform) -> None:
+@pytest.mark.parametrize("gate", ["", ", condition: {field: n, operator: lt, value: 9}"])
+async def test_rerun_gives_the_stage_the_metadata_that_it_had(tmp_path: Path, gate: str) -> None:
     """What the stage itself added the first time is not there when it runs again."""
+    adapters = str(Path(__file__).parent / "noting_adapters.py")
+    text = PIPELINE.replace(
+        "{type: keep, config: {below: 4}, stage: keep}", f"{{type: note{gate}}}"
+    )
+    async with platform_in(tmp_path, modules=(adapters,)) as platform:
+        source = (await platform.run(text)).execution_id
+        _, replay = await run_replay(platform, ReplayRequest(source, "note", rerun=True))
+        for execution in (source, replay.execution_id):
+            outputs = await platform.engine.outputs(execution, "first", "note")
+            assert [output["before"] for output in outputs] == [0] * 5
+        records = await platform.engine.records(replay.execution_id, "first", "note")
+        assert all(record.metadata["noted"] == 1 for record in records)
+
+
+async def test_a_rerun_fan_gives_its_children_the_same_origins(platform: Platform) -> None:
     source = (await platform.run(PIPELINE)).execution_id
     _, replay = await run_replay(platform, ReplayRequest(source, "fan", rerun=True))
     (before,) = await platform.engine.records(source, "first", "fan")
     (after,) = await platform.engine.records(replay.execution_id, "first", "fan")
-    assert after.metadata == before.metadata
     assert {c.origin_id for c in after.children} == {c.origin_id for c in before.children}
     assert after.input_key == before.input_key
 
@@ -89,6 +105,18 @@ async def test_a_skipped_stage_runs_again_for_those_it_was_skipped_for(
     assert (result.counts.run_again, result.counts.skipped_by_condition) == (3, 3)
     assert await numbers(replay.execution_id, "first", "fail") == [3, 4, 5]
     assert await numbers(replay.execution_id, "first", "keep") == [0, 1, 2, 3]
+
+
+async def test_what_ended_at_a_conditional_stage_never_came_to_the_next(
+    platform: Platform,
+) -> None:
+    text = PIPELINE.replace(
+        "{type: fail, config: {numbers: [4]}}",
+        "{type: fail, config: {numbers: [4]}, condition: {field: n, operator: gt, value: 2}}",
+    )
+    source = (await platform.run(text)).execution_id
+    plan = await platform.replays.plan(ReplayRequest(source, "keep", rerun=True))
+    assert (plan.messages, plan.counts.run_again, plan.counts.filtered_again) == (5, 4, 1)
 
 
 async def test_rerun_of_a_running_source_leaves_out_what_is_under_way(platform: Platform) -> None:

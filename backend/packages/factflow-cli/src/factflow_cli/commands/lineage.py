@@ -1,6 +1,6 @@
 """`factflow lineage`: which message went through which stage, how it ended, where it came from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
@@ -10,9 +10,9 @@ from factflow_cli.api import path, rows
 from factflow_cli.command import command, group
 from factflow_cli.errors import unexpected_answer
 from factflow_cli.execution_view import print_stages
+from factflow_cli.lineage_view import LIST_COLUMNS, draw_chain, draw_failures, draw_row
 from factflow_cli.session import Session
-from factflow_cli.tables import Column, number, print_facts, print_line, print_table, print_total
-from factflow_cli.values import moment, took
+from factflow_cli.tables import print_table, print_total
 
 app = group("Trace messages through stages, find failures.")
 
@@ -22,22 +22,6 @@ LineageId = Annotated[
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")]
 OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")]
-
-LIST_COLUMNS = (
-    Column("LINEAGE", "id", whole=True),
-    Column("ROUTE", "route_id", keep=4),
-    Column("STAGE", "stage"),
-    Column("STATUS", "status", whole=True),
-    Column("OUTCOME", "outcome", keep=3, whole=True),
-    number("TRIES", "attempts", keep=6),
-    Column("TOOK", lambda row: took(row.get("duration_ms")), keep=5, whole=True, right=True),
-    Column("STARTED", lambda row: moment(row.get("started_at")), keep=7, whole=True),
-)
-
-
-def _error(row: Row, part: str) -> Any:
-    error = row.get("error")
-    return error.get(part) if isinstance(error, Mapping) else None
 
 
 @command(
@@ -114,32 +98,7 @@ def _show_rows(session: Session, answer: Row, noun: str, offset: int = 0) -> Non
 def get(session: Session, lineage_id: LineageId) -> None:
     """Show one row in full: keys, hashes, times, attempts, error."""
     row = session.api.get(path("lineage", lineage_id))
-    session.show(row, lambda: _draw_row(row))
-
-
-def _draw_row(row: Row) -> None:
-    readable = {
-        **row,
-        "started_at": moment(row.get("started_at")),
-        "completed_at": moment(row.get("completed_at")),
-        "duration_ms": took(row.get("duration_ms")),
-    }
-    facts: list[tuple[str, Any]] = [
-        (name.removesuffix("_ms").replace("_", " "), value)
-        for name, value in readable.items()
-        if name not in {"error", "metadata"}
-    ]
-    extra = row.get("metadata")
-    if isinstance(extra, Mapping):
-        facts += [(f"metadata {name}", value) for name, value in extra.items()]
-    if _error(row, "type"):
-        facts.append(("error", f"{_error(row, 'type')}: {_error(row, 'message')}"))
-    print_facts(facts)
-    if _error(row, "traceback"):
-        print_line()
-        terminal.write_text(terminal.harmless(str(_error(row, "traceback"))).rstrip() + "\n")
-    if row.get("input_key"):
-        terminal.say(f"next: factflow storage get {row['input_key']}")
+    session.show(row, lambda: draw_row(row))
 
 
 @command(app, "chain", "factflow lineage chain LINEAGE_ID")
@@ -158,53 +117,7 @@ def chain(
     if not isinstance(entry, dict):
         raise unexpected_answer("'entry' is no object")
     ancestors, descendants = rows(answer, "ancestors"), rows(answer, "descendants")
-    session.show(answer, lambda: _draw_chain(answer, ancestors, entry, descendants))
-
-
-def _draw_chain(
-    answer: Row, ancestors: Sequence[Row], entry: Row, descendants: Sequence[Row]
-) -> None:
-    line = _from_the_root(ancestors, entry)
-    for depth, row in enumerate(line):
-        print_line(_tree_line(row, depth, "  "))
-    print_line(_tree_line(entry, len(line), "> "))
-    known = {str(row.get("id")) for row in descendants}
-    below: dict[str, list[Row]] = {}
-    for row in descendants:
-        parent = str(row.get("parent_id"))
-        below.setdefault(parent if parent in known else str(entry.get("id")), []).append(row)
-    seen: set[str] = set()
-    pending = [(row, len(line) + 1) for row in reversed(below.get(str(entry.get("id")), []))]
-    while pending:
-        row, depth = pending.pop()
-        row_id = str(row.get("id"))
-        if row_id not in seen:
-            seen.add(row_id)
-            print_line(_tree_line(row, depth, "  "))
-            pending += [(child, depth + 1) for child in reversed(below.get(row_id, []))]
-    print_line()
-    more = ", cut off: there are more" if answer.get("truncated") else ""
-    print_line(f"{len(ancestors)} ancestors, {len(descendants)} descendants{more}")
-
-
-def _from_the_root(ancestors: Sequence[Row], entry: Row) -> list[Row]:
-    """Return the ancestors with the oldest first, following `parent_id` up from the entry."""
-    by_id = {row.get("id"): row for row in ancestors}
-    line: list[Row] = []
-    parent = by_id.pop(entry.get("parent_id"), None)
-    while parent is not None:
-        line.append(parent)
-        parent = by_id.pop(parent.get("parent_id"), None)
-    return list(reversed(line)) if not by_id else list(ancestors)
-
-
-def _tree_line(row: Row, depth: int, mark: str) -> str:
-    """Return one row of the tree; deep trees stop indenting before they leave the screen."""
-    indent = "  " * min(depth, 8)
-    failed = f"  {_error(row, 'type')}" if _error(row, "type") else ""
-    outcome = row.get("outcome") or row.get("status")
-    stage = f"{row.get('route_id')}/{row.get('stage')}"
-    return f"{mark}{indent}{row.get('id')}  {stage}  {outcome}{failed}"
+    session.show(answer, lambda: draw_chain(answer, ancestors, entry, descendants))
 
 
 @command(app, "batch", "factflow lineage batch BATCH_ID")
@@ -247,19 +160,9 @@ def failures(
         "/lineage/failures", execution_id=execution, limit=limit, offset=offset
     )
     entries = rows(answer, "entries")
-    columns = (
-        Column("LINEAGE", "id", whole=True),
-        Column("ROUTE", "route_id", keep=2),
-        Column("STAGE", "stage"),
-        Column("ERROR", lambda row: _error(row, "type"), keep=0),
-        Column("MESSAGE", lambda row: _error(row, "message"), keep=3),
-        Column("ADAPTER", "adapter", keep=5),
-        Column("ENDED", lambda row: moment(row.get("completed_at")), keep=4, whole=True),
-        Column("EXECUTION", "execution_id", keep=6, whole=True),
-    )
 
     def draw() -> None:
-        print_table(columns, entries)
+        draw_failures(entries)
         print_total(answer, len(entries), "failures")
         if entries:
             terminal.say(f"next: factflow lineage chain {entries[0].get('id')}")

@@ -126,7 +126,7 @@ async def wait_for_execution(
 
 @router.get("/{execution_id}/stats", operation_id="get_execution_stats")
 async def get_execution_stats(execution_id: str, services: Services) -> ExecutionStatsSchema:
-    """Get counts and durations by stage."""
+    """Get counts and durations by stage, in the pipeline's order."""
     execution = await services.executions.get(execution_id)
     return ExecutionStatsSchema.model_validate(await services.progress.stats(execution))
 

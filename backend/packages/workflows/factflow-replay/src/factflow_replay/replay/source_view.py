@@ -78,16 +78,10 @@ class SourceView:
             yield child
 
     async def announced_at(self, route: str, stage: str) -> AsyncIterator[Announced]:
-        """Yield every message that was to enter `route` at `stage`, or reached it within its chain:
-        one per origin."""
-        laid = await self._laid_starts(route, stage)
-        async for announced in self._announced(route, stage):
-            laid.pop(announced.message.origin_id, None)
-            yield announced
-        for message in laid.values():
-            yield Announced(message, message.replayed_from)
+        """Yield every message that was to enter `route` at `stage`, or reached it within its chain.
 
-    async def _announced(self, route: str, stage: str) -> AsyncIterator[Announced]:
+        An origin may come twice: announced by the source, and taken up by an overlay.
+        """
         index = self._graph.stage_index(route, stage)
         for producer in self._producers(route, index):
             async for record in self.of_stage(*producer):
@@ -100,18 +94,10 @@ class SourceView:
                     and not record.children_count
                 ):
                     yield Announced(continuing(record, stage), record.lineage_id)
-        async for message in self._layers[0].starts():
-            if self._is_at(message, route, stage):
-                yield Announced(message, message.replayed_from)
-
-    async def _laid_starts(self, route: str, stage: str) -> dict[str, PlannedMessage]:
-        """Return, by origin, what the overlays began with at a stage; mostly known to the source too."""
-        return {
-            message.origin_id: message
-            for layer in self._layers[1:]
-            async for message in layer.starts()
-            if self._is_at(message, route, stage)
-        }
+        for layer in self._layers:
+            async for message in layer.starts():
+                if self._is_at(message, route, stage):
+                    yield Announced(message, message.replayed_from)
 
     def _is_at(self, message: PlannedMessage, route: str, stage: str) -> bool:
         at = (message.route, message.entry_stage) == (route, stage)

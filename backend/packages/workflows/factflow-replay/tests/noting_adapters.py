@@ -1,0 +1,28 @@
+"""An adapter that leaves its mark in the metadata, and tells what it found there."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from factflow_protocols.pipeline import (
+    AdapterConfigModel,
+    AdapterResult,
+    PipelineContext,
+    register_adapter_type,
+)
+
+
+class NoteConfig(AdapterConfigModel):
+    key: SecretStr | None = None
+
+
+@register_adapter_type("note", config=NoteConfig)
+class NoteAdapter:
+    """Counts in the metadata how often it ran for a message."""
+
+    def __init__(self, config: NoteConfig) -> None:
+        del config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        before = context.metadata.get("noted", 0)
+        return AdapterResult({**context.payload, "before": before}, metadata={"noted": before + 1})
