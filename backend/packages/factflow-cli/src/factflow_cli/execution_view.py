@@ -40,7 +40,7 @@ STAGE_COLUMNS = (
     Column("STAGE", "stage", whole=True),
     Column("ADAPTER", "adapter", keep=1, whole=True),
     number("COUNT", "count"),
-    number("DONE", "completed"),
+    number("COMPLETED", "completed"),
     number("FAILED", "failed"),
     number("FILTERED", "filtered", keep=2),
     Column("AVG", lambda row: took(row.get("avg_duration_ms")), keep=4, whole=True, right=True),
@@ -50,11 +50,11 @@ STAGE_COLUMNS = (
 
 
 def print_stages(stages: Sequence[Row]) -> None:
-    """Print statistics by stage, without the columns that would tell nothing: the adapters when
-    every stage is called as its adapter, the filtered when there are none."""
+    """Print statistics by stage, without the columns that would tell nothing: the stages when
+    every one is called as its adapter, the filtered when there are none."""
     idle = set()
     if all(row.get("stage") == row.get("adapter") for row in stages):
-        idle.add("ADAPTER")
+        idle.add("STAGE")
     if not any(row.get("filtered") for row in stages):
         idle.add("FILTERED")
     print_table([column for column in STAGE_COLUMNS if column.header not in idle], stages)
