@@ -34,7 +34,7 @@ routes:
 """
 OFTEN = [
     "storage.record.after:70",
-    "queue.settle.before:4",
+    "queue.settle.before:3",
 ]
 RARELY = [
     "storage.artefact.after:17",
@@ -51,7 +51,7 @@ RARELY = [
     "storage.record.after:82",
     "queue.settle.before:1",
     "queue.settle.after:1",
-    "queue.settle.after:8",
+    "queue.settle.after:3",
     "queue.publish.before:1",
 ]
 
