@@ -25,6 +25,8 @@ from factflow_protocols.queue import QueueProtocol, QueueScope
 from factflow_protocols.storage import StorageProtocol
 
 DEFAULT_LIMIT = 12
+STOP_PATIENCE = 20.0
+"""Seconds beyond the grace period in which executions close adapters and write how they ended."""
 
 log = logs.logger(__name__)
 
@@ -149,7 +151,14 @@ class OrchestratorManager:
         for orchestrator in self._orchestrators.values():
             orchestrator.stop("interrupted", grace_seconds)
         if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+            _, left = await asyncio.wait(
+                list(self._tasks.values()), timeout=grace_seconds + STOP_PATIENCE
+            )
+            for (
+                task
+            ) in left:  # a stop always ends; what is left behind is recovered at the next start
+                log.error("execution did not come to rest", task=task.get_name())
+                task.cancel()
 
     def _free(self, execution_id: str) -> None:
         self._reserved.discard(execution_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.lineage_rows import rebuild_rows
@@ -15,6 +14,8 @@ from factflow_foundation import logs
 from factflow_lineage.writer import LineageService
 
 RETRY_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
+"""How long closing waits for what is under way: a server that stops must end."""
 FLUSH_SECONDS = 60.0
 
 _log = logs.logger(__name__)
@@ -46,8 +47,7 @@ class LineageFiller:
         """Stop; what is left to fill stands in the executions' rows."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
     async def _run(self) -> None:
         while True:

@@ -9,7 +9,6 @@ until it comes to what is still to be done. Recovery re-enqueues; it never runs 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import PipelineExecution
@@ -19,6 +18,8 @@ from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay.plan import PlanSource
 
 RETRY_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
+"""How long closing waits for what is under way: a server that stops must end."""
 
 _log = logs.logger(__name__)
 
@@ -39,8 +40,7 @@ class RecoveryManager:
         """Stop; what was not taken up yet stays interrupted, for the next start."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
     async def _run(self) -> None:
         for execution in await self._executions.interrupted():
