@@ -14,6 +14,7 @@ from factflow_execution.errors import TagTakenError
 from factflow_execution.models import ExecutionStatus, Page, PipelineExecution
 from factflow_execution.tables import executions
 from factflow_execution.transitions import sources_of
+from factflow_foundation.crash_points import reach
 
 
 class ExecutionRepository:
@@ -27,6 +28,8 @@ class ExecutionRepository:
         try:
             async with self._engine.begin() as connection:
                 await connection.execute(executions.insert().values(asdict(execution)))
+                reach("execution.insert.before")
+            reach("execution.insert.after")
         except IntegrityError as error:
             if execution.tag is not None and await self.tag_taken(execution.tag):
                 raise TagTakenError(execution.tag) from error
@@ -75,13 +78,24 @@ class ExecutionRepository:
             .values(status=to, **values)
         )
         async with self._engine.begin() as connection:
-            return (await connection.execute(query)).rowcount == 1
+            moved = (await connection.execute(query)).rowcount == 1
+            reach("execution.status.before")
+        reach("execution.status.after")
+        return moved
 
     async def update(self, execution_id: str, **values: Any) -> None:
         """Set other columns than the status."""
         query = update(executions).where(executions.c.execution_id == execution_id)
         async with self._engine.begin() as connection:
             await connection.execute(query.values(**values))
+
+    async def request_cancel(self, execution_id: str) -> None:
+        """Note that someone asked for its end; no restart makes it run again from here on."""
+        query = update(executions).where(executions.c.execution_id == execution_id)
+        async with self._engine.begin() as connection:
+            await connection.execute(query.values(cancel_requested=True))
+            reach("execution.cancel.before")
+        reach("execution.cancel.after")
 
     async def with_lineage_gap(self) -> builtins.list[str]:
         """Return the ids of ended executions whose lineage lacks rows, oldest first."""

@@ -122,7 +122,7 @@ class ExecutionService:
                 hint="only running and interrupted executions can be cancelled",
             )
         execution_id = execution.execution_id
-        await self._repository.update(execution_id, cancel_requested=True)
+        await self._repository.request_cancel(execution_id)
         launching = self._launching.get(execution_id)
         if launching is not None:
             await launching.wait()

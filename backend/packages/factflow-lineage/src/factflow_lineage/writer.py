@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_foundation.crash_points import reach
 from factflow_foundation.logs import logger
 from factflow_lineage.batch import write_batch
 from factflow_lineage.buffer import LineageBuffer
@@ -231,6 +232,8 @@ class LineageService:
                 self._note_lost_tables()
                 entries = self._buffer.still_held(entries)  # an execution may have been deleted
                 await write_batch(connection, entries)
+                reach("lineage.flush.before")
+            reach("lineage.flush.after")
         except Exception as error:
             if not is_refusal(error):
                 raise

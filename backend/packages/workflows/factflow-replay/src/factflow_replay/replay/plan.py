@@ -14,6 +14,7 @@ import msgspec
 
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_foundation import keys
+from factflow_foundation.crash_points import reach
 from factflow_protocols.errors import ObjectDamagedError
 from factflow_protocols.storage import StorageProtocol
 
@@ -78,7 +79,9 @@ class PlanWriter:
             data = _encoder.encode_lines(self._parts)
         else:
             data = b"".join(self._lines)
+        reach("plan.write.before")
         await self._storage.write(keys.plan_key(self._execution_id), data)
+        reach("plan.write.after")
         return PlanSource(self._storage, self._execution_id)
 
     async def _flush(self) -> None:
