@@ -23,6 +23,7 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         f"execution dag {run}": (f"/executions/{run}/dag", "+- clean  [clean_in]"),
         f"execution stats {run}": (f"/executions/{run}/stats", "97.6%"),
         f"execution routes {run}": (f"/executions/{run}/routes", "sitemap_scraper"),
+        "pipeline list": ("/pipelines", "is back at noon"),
         f"storage list --execution {run}": ("/storage/objects", "--offset 2 for more"),
         f"storage metadata {stub.KEY}": (f"/storage/metadata/{stub.KEY}", "web_scraper"),
         f"lineage list --execution {run}": ("/lineage", "--offset 2 for more"),
@@ -41,7 +42,7 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
 
 
 def _names() -> list[int]:
-    return list(range(21))
+    return list(range(22))
 
 
 @pytest.mark.parametrize("place", _names())
@@ -133,6 +134,37 @@ def test_lineage_list_passes_every_filter_on(server: Any, stub: Any, factflow: R
     assert sent.pop("is_root") == "true"
     assert (sent.pop("limit"), sent.pop("offset")) == ("50", "0")
     assert sent == dict(options.values())
+
+
+def test_a_route_is_paused_with_who_and_why_and_resumed(server: Any, factflow: Run) -> None:
+    answer = {"success": True, "route_id": "embed", "status": "paused", "message": "in 1"}
+    server.answers["PATCH /pipelines/embed"] = answer | {"executions": [], "pause": None}
+    paused = factflow("pipeline", "pause", "embed", "--reason", "the model moves")
+    assert (paused.code, paused.json["status"]) == (0, "paused")
+    sent = server.asked[-1].body
+    assert (sent["state"], sent["reason"]) == ("paused", "the model moves")
+    assert sent["requested_by"]
+    assert factflow("pipeline", "resume", "embed").code == 0
+    assert server.asked[-1].body == {"state": "running"}
+
+
+@pytest.mark.parametrize(
+    ("recovery", "told"),
+    [
+        ({"source": "queue", "announced": 42, "settled": 12}, "12 of 42 messages had ended"),
+        ({"source": "records", "announced": None, "settled": None}, "its queue was lost"),
+    ],
+)
+def test_an_execution_tells_how_often_and_from_where_it_was_taken_up(
+    server: Any, stub: Any, factflow: Run, recovery: dict[str, Any], told: str
+) -> None:
+    recovery = recovery | {"at": "2026-03-01T09:31:00.000Z"}
+    server.answers[f"GET /executions/{stub.RUN}"] = stub.execution(
+        recoveries=3, last_recovery=recovery
+    )
+    shown = factflow("execution", "get", stub.RUN, "--output", "table").text
+    assert "3, last 2026-03-01 09:31:00 from" in " ".join(shown.split())
+    assert told in " ".join(shown.split())
 
 
 def test_an_empty_list_says_so(server: Any, stub: Any, factflow: Run) -> None:

@@ -29,6 +29,7 @@ COMMANDS = [
             "diff",
         ]
     ],
+    *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
     *[f"storage {name}" for name in ["list", "get", "metadata"]],
     *[
         f"lineage {name}"

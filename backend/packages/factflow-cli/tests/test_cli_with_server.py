@@ -95,6 +95,20 @@ def test_a_failure_is_found_read_and_replayed(real_server: None, factflow: Run) 
     assert replay.json["parent_execution_id"] == run
 
 
+def test_a_route_is_paused_across_executions_and_resumed(real_server: None, factflow: Run) -> None:
+    paused = factflow("pipeline", "pause", "squares", "--reason", "being moved")
+    assert (paused.code, paused.json["pause"]["reason"]) == (0, "being moved")
+    config = factflow("config", "create", "-f", "p.yaml").json["id"]
+    run = factflow("config", "run", config).json["execution_id"]
+    assert factflow("--timeout", "1s", "execution", "wait", run).code == 4
+    listed = factflow("pipeline", "list", "--execution", run).json
+    states = {route["route_id"]: route["state"] for route in listed["routes"]}
+    assert states == {"numbers": "running", "squares": "paused"}
+    assert factflow("pipeline", "resume", "squares").json["executions"] == [run]
+    assert factflow("execution", "wait", run).json["status"] == "completed"
+    assert factflow("pipeline", "pause", "no route at all").code == 7
+
+
 def test_configs_are_checked_stored_listed_and_run(real_server: None, factflow: Run) -> None:
     assert factflow("config", "validate", "p.yaml").code == 0
     config = factflow("config", "create", "-f", "p.yaml").json["id"]

@@ -74,6 +74,10 @@ class Api:
         """Replace something."""
         return self._object("PUT", where, body=body)
 
+    def patch(self, where: str, body: Mapping[str, Any]) -> Json:
+        """Change something."""
+        return self._object("PATCH", where, body=body)
+
     def delete(self, where: str) -> None:
         """Delete something; the answer's body is not looked at."""
         with self._answer("DELETE", where) as response:

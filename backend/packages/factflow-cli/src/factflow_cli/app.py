@@ -9,7 +9,17 @@ import typer
 
 from factflow_cli import terminal
 from factflow_cli.command import OutputOption, ServerOption, TimeoutOption
-from factflow_cli.commands import adapters, config, execution, lineage, run, serve, storage, system
+from factflow_cli.commands import (
+    adapters,
+    config,
+    execution,
+    lineage,
+    pipeline,
+    run,
+    serve,
+    storage,
+    system,
+)
 from factflow_cli.errors import CliError
 from factflow_cli.exit_codes import ExitCode
 from factflow_cli.session import Session
@@ -42,6 +52,7 @@ serve.register(app)
 for name, module in {
     "config": config,
     "execution": execution,
+    "pipeline": pipeline,
     "storage": storage,
     "lineage": lineage,
     "adapters": adapters,

@@ -80,7 +80,7 @@ def draw_execution(execution: Row) -> None:
             ("failed", execution.get("failed_count")),
             ("tag", execution.get("tag")),
             ("replay of", execution.get("parent_execution_id")),
-            ("recoveries", execution.get("recoveries") or None),
+            ("recoveries", _recoveries(execution)),
             ("warning", execution.get("warning")),
             ("error", error.get("message", error) if isinstance(error, Mapping) else error),
         ]
@@ -89,6 +89,19 @@ def draw_execution(execution: Row) -> None:
     if isinstance(routes, Sequence) and routes and all(isinstance(r, Mapping) for r in routes):
         print_line()
         print_table(ROUTE_COLUMNS, routes)
+
+
+def _recoveries(execution: Row) -> str | None:
+    """Tell how often it was taken up again, when last, and from what."""
+    count, last = execution.get("recoveries"), execution.get("last_recovery")
+    if not count or not isinstance(last, Mapping):
+        return str(count) if count else None
+    if last.get("source") == "records":
+        source = "the records, as its queue was lost"
+    else:
+        settled, announced = last.get("settled"), last.get("announced")
+        source = f"its queue, {settled} of {announced} messages had ended"
+    return f"{count}, last {moment(last.get('at'))} from {source}"
 
 
 def _config(execution: Row) -> str:

@@ -13,6 +13,7 @@ from factflow_protocols.errors import FactflowError
 from factflow_protocols.queue import Progress
 
 FinalStatus = Literal["completed", "failed", "cancelled", "interrupted"]
+RouteState = Literal["running", "paused", "stopped"]
 
 
 class PlannedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,7 +80,7 @@ class RouteRuntime:
     route_id: str
     name: str
     queue: str
-    state: Literal["running", "stopped"]
+    state: RouteState
     in_flight: int
     ready: int
     delayed: int
@@ -89,3 +90,10 @@ class TooManyConcurrentExecutionsError(FactflowError):
     """The server runs as many executions as it may."""
 
     code: ClassVar[str] = "too_many_executions"
+
+
+def messages_only(progress: Progress) -> Progress:
+    """Return the counts without the publisher, which is an item but no message."""
+    unsettled = progress.outstanding
+    announced = max(progress.announced - 1, 0)
+    return Progress(announced, max(announced - unsettled, 0), progress.failed)

@@ -11,6 +11,7 @@ from factflow_engine.execution_spec import (
     FinalState,
     RouteRuntime,
     TooManyConcurrentExecutionsError,
+    messages_only,
 )
 from factflow_engine.orchestrator import PipelineOrchestrator
 from factflow_engine.outcome_store import OutcomeStore
@@ -21,7 +22,7 @@ from factflow_engine.stall_watch import Stall, StallWatch
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_lineage.writer import LineageService
-from factflow_protocols.queue import QueueProtocol, QueueScope
+from factflow_protocols.queue import Progress, QueueProtocol, QueueScope
 from factflow_protocols.storage import StorageProtocol
 
 DEFAULT_LIMIT = 12
@@ -55,6 +56,7 @@ class OrchestratorManager:
             clock=clock or SystemClock(),
             watch=StallWatch(),
             gate=RunGate(),
+            paused_routes=set(),
         )
         self._registry = registry
         self._on_finished = on_finished
@@ -115,7 +117,27 @@ class OrchestratorManager:
             orchestrator.stop("cancelled", grace_seconds)
             await asyncio.wait([task])
 
-    async def discard(self, execution_id: str, generation: int = 1) -> None:
+    def pause(self, route_id: str) -> None:
+        """Have every route of this name take no more messages, in executions to come too.
+
+        What they have in hand goes on to its end; their queues keep what comes.
+        """
+        self._services.paused_routes.add(route_id)
+        for orchestrator in self._orchestrators.values():
+            orchestrator.pause(route_id)
+
+    def resume(self, route_id: str) -> None:
+        """Have every route of this name take messages again."""
+        self._services.paused_routes.discard(route_id)
+        for orchestrator in self._orchestrators.values():
+            orchestrator.resume(route_id)
+
+    async def found_in_queue(self, execution_id: str, generation: int) -> Progress | None:
+        """Return how far an execution's messages are by its queues, None when these were lost."""
+        progress = await self._services.queue.find(QueueScope(execution_id, generation))
+        return None if progress is None else messages_only(progress)
+
+    async def discard(self, execution_id: str, generation: int) -> None:
         """Forget the queues of an execution that will not run again."""
         if execution_id not in self._orchestrators:
             await self._services.queue.delete(QueueScope(execution_id, generation))

@@ -8,7 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from factflow_engine.config.graph import PipelineGraph
-from factflow_engine.execution_spec import ExecutionSpec, FinalState, FinalStatus, RouteRuntime
+from factflow_engine.execution_spec import (
+    ExecutionSpec,
+    FinalState,
+    FinalStatus,
+    RouteRuntime,
+    messages_only,
+)
 from factflow_engine.publisher import Publisher
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices, RouteContext
@@ -71,7 +77,8 @@ class PipelineOrchestrator:
             await self._close_adapters()
             raise
         for route_id, processor in self._processors.items():
-            processor.start(self._graph.route(route_id).inbound.queue)
+            queue = self._graph.route(route_id).inbound.queue
+            processor.start(queue, paused=route_id in self._services.paused_routes)
         publisher = Publisher(self.spec, self._graph, self._scope, self._services)
         self._publisher = asyncio.create_task(
             self._publish(publisher), name=f"{self.spec.execution_id}/publisher"
@@ -81,6 +88,16 @@ class PipelineOrchestrator:
         """Ask the execution to end as `cancelled` or `interrupted`; the first request counts."""
         if not self._stop.done():
             self._stop.set_result((status, grace_seconds))
+
+    def pause(self, route_id: str) -> None:
+        """Have a route take no more messages; a name that no route has changes nothing."""
+        if route_id in self._processors:
+            self._processors[route_id].pause()
+
+    def resume(self, route_id: str) -> None:
+        """Have a route take messages again; a name that no route has changes nothing."""
+        if route_id in self._processors:
+            self._processors[route_id].resume()
 
     def runtime(self) -> list[RouteRuntime]:
         """Return each route as it stands, in the order the YAML has them."""
@@ -127,7 +144,7 @@ class PipelineOrchestrator:
         drained.cancel()
         await self._rest(grace)
         gap = await self._flush_lineage()
-        progress = _messages_only(await self._services.queue.progress(self._scope))
+        progress = messages_only(await self._services.queue.progress(self._scope))
         await on_final(FinalState(status, progress, gap, self._warning(progress), error))
         if gap:
             self._services.lineage.gap_noted.set()
@@ -135,7 +152,7 @@ class PipelineOrchestrator:
             await self._services.queue.delete(self._scope)
 
     def _settled_status(self, progress: Progress) -> FinalStatus:
-        bearable = self._tolerance() * _messages_only(progress).announced
+        bearable = self._tolerance() * messages_only(progress).announced
         return "failed" if progress.failed > bearable else "completed"
 
     def _tolerance(self) -> float:
@@ -220,13 +237,6 @@ class PipelineOrchestrator:
         log.error("execution fault", execution_id=self.spec.execution_id, error=repr(error))
         if not self._fault.done():
             self._fault.set_result(error)
-
-
-def _messages_only(progress: Progress) -> Progress:
-    """Return the counts without the publisher, which is an item but no message."""
-    unsettled = progress.outstanding
-    announced = max(progress.announced - 1, 0)
-    return Progress(announced, max(announced - unsettled, 0), progress.failed)
 
 
 def _describe(error: BaseException) -> str:

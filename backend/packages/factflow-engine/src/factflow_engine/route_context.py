@@ -29,6 +29,8 @@ class EngineServices:
     clock: Clock
     watch: StallWatch
     gate: RunGate
+    paused_routes: set[str]
+    """Names of routes that take no messages, in whichever execution."""
 
 
 class RouteContext:

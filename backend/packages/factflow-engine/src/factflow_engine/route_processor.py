@@ -1,14 +1,16 @@
 """One route of one execution: takes messages from its queue and hands them to the handler.
 
-Each waits for its turn at the process's gate: a message suspected of ending the process runs alone.
+A paused route takes none: what it has in hand goes on to its end, and its queue keeps filling. Each
+message waits for its turn at the process's gate: one suspected of ending the process runs alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
+from factflow_engine.execution_spec import RouteState
 from factflow_engine.message_handler import MessageHandler
 from factflow_engine.route_context import RouteContext
 from factflow_engine.run_gate import Turn
@@ -44,25 +46,37 @@ class ReactiveRouteProcessor:
         self._hands = max(prefetch, sum(stage.batch_size for stage in stages))
         self._on_fault = on_fault
         self._consumer: Consumer | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[Any] | None] = set()
+        self._paused = False
         self._turns: set[Turn] = set()
         self._at_gate: set[asyncio.Task[Any] | None] = set()
         self._stopping = False
 
     @property
-    def state(self) -> Literal["running", "stopped"]:
-        """Tell whether the route takes messages."""
-        return "stopped" if self._stopping or not self._tasks else "running"
+    def state(self) -> RouteState:
+        """Tell whether the route takes messages; a paused one may still have some in hand."""
+        if self._stopping or self._consumer is None:
+            return "stopped"
+        return "paused" if self._paused else "running"
 
-    def start(self, queue: str) -> None:
-        """Subscribe and begin to take messages."""
-        consumer = self.context.queue.subscribe(self.context.scope, queue)
-        self._consumer = consumer
-        name = f"{self.context.execution_id}/{self.context.route_id}"
-        self._tasks = [
-            asyncio.create_task(self._work(consumer), name=f"{name}#{number}")
-            for number in range(self._hands)
-        ]
+    def start(self, queue: str, *, paused: bool = False) -> None:
+        """Subscribe and begin to take messages, unless the route is paused."""
+        self._consumer = self.context.queue.subscribe(self.context.scope, queue)
+        self._paused = paused
+        self._take_messages()
+
+    def pause(self) -> None:
+        """Take no more messages; those in hand go on to their end."""
+        self._paused = True
+        for task in self._idle:
+            if task is not None:
+                task.cancel()  # it waits at the queue and has nothing in hand
+
+    def resume(self) -> None:
+        """Take messages again."""
+        self._paused = False
+        self._take_messages()
 
     async def stop(self, grace_seconds: float) -> None:
         """Stop taking; messages in hand may end within the grace period, then they are cancelled.
@@ -76,7 +90,7 @@ class ReactiveRouteProcessor:
             if task is not None:
                 task.cancel()  # nothing of its message's handling has begun
         if self._tasks:
-            _, pending = await asyncio.wait(self._tasks, timeout=grace_seconds)
+            _, pending = await asyncio.wait(set(self._tasks), timeout=grace_seconds)
             for task in pending:
                 task.cancel()
             if pending:
@@ -84,9 +98,21 @@ class ReactiveRouteProcessor:
         for turn in self._turns:
             turn.end()  # of those left behind: others must not wait for them
 
+    def _take_messages(self) -> None:
+        """Have as many hands at work as the route may have."""
+        consumer = self._consumer
+        if consumer is None or self._paused or self._stopping:
+            return
+        staying = {task for task in self._tasks if not task.done() and not task.cancelling()}
+        name = f"{self.context.execution_id}/{self.context.route_id}"
+        for _ in range(self._hands - len(staying)):
+            task = asyncio.create_task(self._work(consumer), name=name)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
     async def _work(self, consumer: Consumer) -> None:
-        while not self._stopping:
-            delivery = consumer.take_nowait() or await consumer.take()
+        while not self._stopping and not self._paused:
+            delivery = consumer.take_nowait() or await self._wait_at(consumer)
             self.in_flight += 1
             try:
                 await self._handle(delivery)
@@ -97,6 +123,14 @@ class ReactiveRouteProcessor:
                 raise
             finally:
                 self.in_flight -= 1
+
+    async def _wait_at(self, consumer: Consumer) -> Delivery:
+        task = asyncio.current_task()
+        self._idle.add(task)
+        try:
+            return await consumer.take()
+        finally:
+            self._idle.discard(task)
 
     async def _handle(self, delivery: Delivery) -> None:
         turn = await self._turn(delivery)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, func, or_, select, update
+from sqlalchemy import ColumnElement, Insert, RowMapping, Select, Update, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,6 +16,7 @@ from factflow_execution.models import ExecutionStatus, Page, PipelineExecution
 from factflow_execution.tables import executions
 from factflow_execution.transitions import sources_of
 from factflow_foundation.crash_points import reach
+from factflow_foundation.whole import whole
 
 
 class ExecutionRepository:
@@ -25,11 +27,9 @@ class ExecutionRepository:
 
     async def insert(self, execution: PipelineExecution) -> None:
         """Store a new execution. Raises `TagTakenError`."""
+        query = executions.insert().values(asdict(execution))
         try:
-            async with self._engine.begin() as connection:
-                await connection.execute(executions.insert().values(asdict(execution)))
-                reach("execution.insert.before")
-            reach("execution.insert.after")
+            await whole(self._write(query, "execution.insert"))
         except IntegrityError as error:
             if execution.tag is not None and await self.tag_taken(execution.tag):
                 raise TagTakenError(execution.tag) from error
@@ -40,15 +40,13 @@ class ExecutionRepository:
         query = select(executions).where(
             or_(executions.c.execution_id == id_or_tag, executions.c.tag == id_or_tag)
         )
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
-        return None if row is None else _to_execution(row)
+        found = await whole(self._read(query))
+        return _to_execution(found[0]) if found else None
 
     async def tag_taken(self, tag: str) -> bool:
         """Tell whether an execution has this tag."""
         query = select(executions.c.execution_id).where(executions.c.tag == tag)
-        async with self._engine.connect() as connection:
-            return (await connection.execute(query)).first() is not None
+        return bool(await whole(self._read(query)))
 
     async def list(
         self, status: ExecutionStatus | None, limit: int, offset: int
@@ -77,25 +75,17 @@ class ExecutionRepository:
             )
             .values(status=to, **values)
         )
-        async with self._engine.begin() as connection:
-            moved = (await connection.execute(query)).rowcount == 1
-            reach("execution.status.before")
-        reach("execution.status.after")
-        return moved
+        return await whole(self._write(query, "execution.status")) == 1
 
     async def update(self, execution_id: str, **values: Any) -> None:
         """Set other columns than the status."""
         query = update(executions).where(executions.c.execution_id == execution_id)
-        async with self._engine.begin() as connection:
-            await connection.execute(query.values(**values))
+        await whole(self._write(query.values(**values), "execution.update"))
 
     async def request_cancel(self, execution_id: str) -> None:
         """Note that someone asked for its end; no restart makes it run again from here on."""
         query = update(executions).where(executions.c.execution_id == execution_id)
-        async with self._engine.begin() as connection:
-            await connection.execute(query.values(cancel_requested=True))
-            reach("execution.cancel.before")
-        reach("execution.cancel.after")
+        await whole(self._write(query.values(cancel_requested=True), "execution.cancel"))
 
     async def with_lineage_gap(self) -> builtins.list[str]:
         """Return the ids of ended executions whose lineage lacks rows, oldest first."""
@@ -113,8 +103,20 @@ class ExecutionRepository:
             .where(*conditions)
             .order_by(executions.c.started_at, executions.c.execution_id)
         )
+        return [row["execution_id"] for row in await whole(self._read(query))]
+
+    async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
         async with self._engine.connect() as connection:
-            return builtins.list((await connection.execute(query)).scalars())
+            found: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
+            return found
+
+    async def _write(self, query: Insert | Update, crash_point: str) -> int:
+        """Run a statement as one transaction; return how many rows it changed."""
+        async with self._engine.begin() as connection:
+            count = (await connection.execute(query)).rowcount
+            reach(f"{crash_point}.before")
+        reach(f"{crash_point}.after")
+        return count
 
 
 def _to_execution(row: RowMapping) -> PipelineExecution:

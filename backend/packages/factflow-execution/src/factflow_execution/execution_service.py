@@ -180,23 +180,30 @@ class ExecutionService:
     async def resume(self, execution_id: str, source: MessageSource | None) -> PipelineExecution:
         """Take an interrupted execution up where it stood, as soon as there is a slot.
 
-        `source` is its plan, for a replay. Raises `ExecutionStateError` when it is not interrupted (any
-        more), and what launching raises: it stays interrupted then, and its row says why.
+        It goes on with the queues it had, or, when these were lost, on new ones that are filled by
+        what its records say. `source` is its plan, for a replay. Raises `ExecutionStateError` when it is
+        not interrupted (any more), and what launching raises: it stays interrupted then, and its row
+        says why.
         """
-        execution = await self.get(execution_id)
         await self._manager.reserve_when_free(execution_id)
         started = self._launching[execution_id] = asyncio.Event()
+        count: int | None = None
         try:
+            execution = await self.get(execution_id)
+            count = execution.recoveries
             config = await asyncio.to_thread(
                 self._loader.load, execution.config_snapshot, execution.config_name
             )
-            await self._move_to_running(execution)
-            await self._manager.start(
-                self._spec(execution, config, source, skip_init=execution.skip_init, resumed=True)
-            )
+            execution = await self._move_to_running(execution)
+            await self._manager.start(self._spec(execution, config, source, resumed=True))
+        except ExecutionStateError:
+            self._manager.release(execution_id)
+            raise
         except BaseException as error:
             self._manager.release(execution_id)
-            values = {"error_info": _error_info(error)}
+            values: dict[str, Any] = {"error_info": _error_info(error)}
+            if count is not None:
+                values["recoveries"] = count  # a try that came to nothing is none
             if not await self._repository.move(execution_id, "interrupted", **values):
                 await self._repository.update(execution_id, **values)
             raise
@@ -205,13 +212,21 @@ class ExecutionService:
             started.set()
         return await self.get(execution_id)
 
-    async def _move_to_running(self, execution: PipelineExecution) -> None:
+    async def _move_to_running(self, execution: PipelineExecution) -> PipelineExecution:
+        found = await self._manager.found_in_queue(execution.execution_id, execution.generation)
         moved = await self._repository.move(
             execution.execution_id,
             "running",
             completed_at=None,
             error_info=None,
             recoveries=execution.recoveries + 1,
+            generation=execution.generation + (found is None),
+            last_recovery={
+                "at": self._clock.now(),
+                "source": "records" if found is None else "queue",
+                "announced": None if found is None else found.announced,
+                "settled": None if found is None else found.settled,
+            },
             # The last rows before the cut may be missing; how many is not known.
             lineage_gap=max(execution.lineage_gap, 1),
         )
@@ -219,6 +234,7 @@ class ExecutionService:
             raise ExecutionStateError(
                 f"execution {execution.execution_id} is not interrupted any more"
             )
+        return await self.get(execution.execution_id)
 
     async def give_up(
         self, execution_id: str, status: ExecutionStatus, error: str | None = None
@@ -226,7 +242,7 @@ class ExecutionService:
         """End an execution that does not run, and forget its queues."""
         values = {} if error is None else {"error_info": {"message": error}}
         ended = await self._end(execution_id, status, **values)
-        await self._manager.discard(execution_id)
+        await self._manager.discard(execution_id, ended.generation)
         return ended
 
     async def interrupted(self) -> builtins.list[PipelineExecution]:
@@ -257,7 +273,7 @@ class ExecutionService:
             await store_init(self._storage, execution_id, config, draft.init)
         execution = self._row(execution_id, draft)
         await self._repository.insert(execution)
-        spec = self._spec(execution, config, source, skip_init=draft.skip_init)
+        spec = self._spec(execution, config, source)
         try:
             await self._manager.start(spec)
         except FactflowError:
@@ -274,7 +290,6 @@ class ExecutionService:
         config: PipelineGlobalConfig,
         source: MessageSource | None,
         *,
-        skip_init: bool,
         resumed: bool = False,
     ) -> ExecutionSpec:
         return ExecutionSpec(
@@ -282,9 +297,10 @@ class ExecutionService:
             config=config,
             config_hash=execution.config_hash,
             source=source,
-            skip_init=skip_init,
+            skip_init=execution.skip_init,
             is_replay=execution.source == "replay",
             resumed=resumed,
+            generation=execution.generation,
         )
 
     def _row(self, execution_id: str, draft: ExecutionDraft) -> PipelineExecution:

@@ -93,6 +93,11 @@ class PipelineExecution:
     cancel_requested: bool = False
     """Someone asked for its end: no restart makes it run again."""
     skip_init: bool = False
+    generation: int = 1
+    """Which of its queues it runs on: a new one stands after the old one was lost."""
+    last_recovery: dict[str, Any] | None = None
+    """`{at, source, settled, announced}`: when it was last taken up, from its surviving `queue` or from
+    its `records`, and how many of its messages had ended by then, as far as the queue knew."""
 
     @property
     def ended(self) -> bool:

@@ -6,10 +6,9 @@ Lineage follows by a fraction of a second, and is allowed to be away; the queue'
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from factflow_engine.config.issues import ConfigurationError
-from factflow_engine.execution_spec import RouteRuntime
+from factflow_engine.execution_spec import RouteRuntime, RouteState
 from factflow_engine.manager import OrchestratorManager
 from factflow_execution.models import PipelineExecution
 from factflow_execution.snapshot import snapshot_config
@@ -26,7 +25,7 @@ class RouteProgress:
     route_id: str
     name: str
     queue: str
-    state: Literal["running", "stopped"]
+    state: RouteState
     total_messages: int
     completed: int
     failed: int
@@ -136,8 +135,7 @@ class ProgressService:
 
 
 def _progress(now: RouteRuntime, counts: RouteCounts) -> RouteProgress:
-    running = now.state == "running"
-    in_progress = now.in_flight if running else counts.in_progress
+    in_progress = now.in_flight if now.state != "stopped" else counts.in_progress
     waiting = now.ready + now.delayed
     return RouteProgress(
         route_id=now.route_id,

@@ -10,6 +10,7 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    Connection,
     Float,
     Index,
     Integer,
@@ -18,8 +19,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    inspect,
+    text,
 )
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateColumn
 
 metadata = MetaData()
 
@@ -73,13 +77,36 @@ executions = Table(
     Column("recoveries", Integer, nullable=False, default=0),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("skip_init", Boolean, nullable=False, default=False),
+    Column("generation", Integer, nullable=False, default=1, server_default="1"),
+    Column("last_recovery", JSON(none_as_null=True)),
     UniqueConstraint("tag", name="uq_pipeline_execution_tag"),
     Index("ix_pipeline_execution_started", "started_at", "execution_id"),
     Index("ix_pipeline_execution_status", "status", "started_at", "execution_id"),
 )
 
+route_pauses = Table(
+    "route_pause",
+    metadata,
+    Column("route_id", String(128), primary_key=True),
+    Column("paused_at", Float, nullable=False),
+    Column("paused_by", Text),
+    Column("reason", Text),
+)
+
 
 async def create_schema(engine: AsyncEngine) -> None:
-    """Create what is missing; existing tables are left alone."""
+    """Create what is missing, tables and columns; what exists is left alone."""
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
+        await connection.run_sync(_add_missing_columns)
+
+
+def _add_missing_columns(connection: Connection) -> None:
+    """Bring a database of an earlier version up to date: columns are only ever added to a table."""
+    existing = inspect(connection)
+    for table in metadata.tables.values():
+        known = {column["name"] for column in existing.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                definition = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))

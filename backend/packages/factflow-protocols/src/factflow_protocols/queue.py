@@ -148,6 +148,11 @@ class QueueProtocol(Protocol):
         """Return the scope's counts."""
         ...
 
+    async def find(self, scope: QueueScope) -> Progress | None:
+        """Return the progress of a scope that was opened before; None when it was deleted, lost with
+        the queue, or cannot be trusted after what happened to the machine."""
+        ...
+
     async def wait_drained(self, scope: QueueScope) -> Progress:
         """Return once nothing is outstanding; at once when nothing ever was."""
         ...

@@ -7,7 +7,16 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from factflow_server import errors
-from factflow_server.api import adapters, configs, executions, lineage, replay, storage, system
+from factflow_server.api import (
+    adapters,
+    configs,
+    executions,
+    lineage,
+    pipelines,
+    replay,
+    storage,
+    system,
+)
 from factflow_server.api.schemas.errors import ErrorResponse
 from factflow_server.container import Container
 from factflow_server.middleware.body_limit import BodyLimitMiddleware
@@ -15,7 +24,7 @@ from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
-_DOMAINS = (configs, executions, replay, storage, lineage, adapters, system)
+_DOMAINS = (configs, executions, pipelines, replay, storage, lineage, adapters, system)
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

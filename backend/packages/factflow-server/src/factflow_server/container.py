@@ -6,6 +6,7 @@ first, while the server still answers.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
+from factflow_execution.route_pauses import RoutePauses
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
+from factflow_infra.boot import boot_id
 from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.data_lock import DataFolderLock
@@ -75,6 +78,7 @@ class Container:
     manager: OrchestratorManager
     configs: ConfigService
     executions: ExecutionService
+    pauses: RoutePauses
     progress: ProgressService
     health: HealthService
     replay: DetachedReplayService
@@ -112,7 +116,9 @@ async def _join(
     database = await _open_database(settings, data_dir, stack)
     storage = create_storage_provider(data_dir.storage_uri, durability=settings.durability)
     stack.push_async_callback(storage.close)
-    queue = EmbeddedQueue(data_dir.queue, clock, durability=settings.durability)
+    queue = EmbeddedQueue(
+        data_dir.queue, clock, durability=settings.durability, boot=await asyncio.to_thread(boot_id)
+    )
     stack.push_async_callback(queue.close)
     await queue.start()
     lineage, lineage_repository = await _open_lineage(data_dir, stack)
@@ -140,6 +146,8 @@ async def _join(
         storage=storage,
         clock=clock,
     )
+    pauses = RoutePauses(database, manager, clock)
+    await pauses.load()
     configs = ConfigService(ConfigRepository(database), loader, clock)
     lineage_filler = LineageFiller(
         repository=repository,
@@ -160,6 +168,7 @@ async def _join(
         configs=configs,
         loader=loader,
         executions=executions,
+        pauses=pauses,
         progress=ProgressService(lineage_repository, manager),
         health=HealthService(
             database=database,

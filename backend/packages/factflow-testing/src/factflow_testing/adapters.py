@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from factflow_protocols.pipeline import (
     PipelineContext,
     register_adapter_type,
 )
+from factflow_testing.waiting import eventually
 
 
 class EchoConfig(AdapterConfigModel):
@@ -138,6 +140,22 @@ class HangAdapter:
     async def process(self, _context: PipelineContext) -> AdapterResult:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
+
+
+class WaitForConfig(AdapterConfigModel):
+    path: str
+
+
+@register_adapter_type("wait_for", config=WaitForConfig)
+class WaitForAdapter:
+    """Passes the payload on once a file exists."""
+
+    def __init__(self, config: WaitForConfig) -> None:
+        self._path = Path(config.path)
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        await eventually(self._path.exists, seconds=3600.0)
+        return AdapterResult(context.payload)
 
 
 @register_adapter_type("threaded")

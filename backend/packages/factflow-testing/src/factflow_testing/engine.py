@@ -29,6 +29,7 @@ from factflow_lineage.writer import LineageService
 from factflow_protocols.storage import StorageProtocol
 
 ADAPTERS = "factflow_testing.adapters"
+BOOT = "this run of the machine"
 OnFinished = Callable[[str, FinalState], Awaitable[None]]
 
 
@@ -134,7 +135,7 @@ async def engine_in(
     reading = sqlite_engine(folder / "lineage.db", read_only=True)
     lineage = LineageService(writing)
     await lineage.start()
-    queue = EmbeddedQueue(folder / "queue.db", clock)
+    queue = EmbeddedQueue(folder / "queue.db", clock, boot=BOOT)
     storage = FilesystemStorageProvider(folder / "storage")
     registry = AdapterRegistry.discover([ADAPTERS, *modules])
     holder: list[EngineUnderTest] = []

@@ -19,6 +19,7 @@ from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.models import ExecutionDraft, PipelineExecution
+from factflow_execution.route_pauses import RoutePauses
 from factflow_infra.database import sqlite_engine
 from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
@@ -36,6 +37,7 @@ class Platform:
     replays: DetachedReplayService
     recovery: RecoveryManager
     filler: LineageFiller
+    pauses: RoutePauses
 
     async def start(self, yaml_text: str, init: dict[str, Any] | None = None) -> PipelineExecution:
         """Start a fresh execution."""
@@ -97,11 +99,13 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
                 store=OutcomeStore(engine.storage),
                 manager=engine.manager,
             )
+            pauses = RoutePauses(database, engine.manager)
+            await pauses.load()
             await executions.mark_orphans()
             filler.start()
             recovery.start()
             try:
-                yield Platform(engine, executions, configs, replays, recovery, filler)
+                yield Platform(engine, executions, configs, replays, recovery, filler, pauses)
             finally:
                 await recovery.close()
                 await filler.close()

@@ -44,6 +44,18 @@ class ScopePromises(QueueFixtures):
             await queue.settle(delivery)
             assert await drained(queue, scope) == Progress(1, 1, 0)
 
+    async def test_a_scope_is_found_once_it_was_opened_and_until_it_is_deleted(
+        self, queue: QueueProtocol, reopen: Reopen
+    ) -> None:
+        assert await queue.find(SCOPE) is None
+        await opened(queue, ["a", "b"])
+        assert await queue.find(SCOPE) == Progress(2, 0, 0)
+        assert await queue.find(QueueScope(SCOPE.execution_id, 2)) is None
+        queue = await reopen(clean=False)
+        assert await queue.find(SCOPE) == Progress(2, 0, 0)
+        await queue.delete(SCOPE)
+        assert await queue.find(SCOPE) is None
+
     async def test_scope_without_messages_is_drained(self, queue: QueueProtocol) -> None:
         assert await queue.open(SCOPE) == Progress(0, 0, 0)
         assert await drained(queue) == Progress(0, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,8 @@ async def test_a_killed_execution_ends_as_if_nothing_had_happened(
         execution = await settled(platform, found.execution_id)
         assert (execution.status, execution.failed_count) == ("failed", 1)
         assert execution.recoveries == 1
+        assert execution.last_recovery is not None
+        assert execution.last_recovery["source"] == "queue"
         await check_whole(platform, execution.execution_id)
 
 
@@ -138,6 +141,34 @@ async def test_a_lost_queue_is_made_up_from_the_records(tmp_path: Path, point: s
         assert (execution.status, execution.failed_count) == ("failed", 1)
         await check_whole(platform, execution.execution_id)
         assert await platform.engine.records(found.execution_id, "first", "fan") == before
+
+
+async def test_after_the_machine_went_down_the_records_decide(tmp_path: Path) -> None:
+    """The queue says more than storage has: what is lacking runs again, and only that."""
+    run_and_kill(tmp_path, "queue.settle.after:12")
+    machine_went_down(tmp_path)
+    written = sorted((tmp_path / "storage").rglob("first/keep/*.meta.json"))
+    kept = {path: path.read_bytes() for path in written[1:]}
+    assert kept
+    for path in written[0].parent.glob(written[0].name.partition(".")[0] + "*"):
+        path.unlink()
+    async with platform_in(tmp_path) as platform:
+        execution = await settled(platform, (await only_execution(platform)).execution_id)
+        assert (execution.status, execution.failed_count) == ("failed", 1)
+        assert execution.generation == 2
+        assert execution.last_recovery is not None
+        assert execution.last_recovery["source"] == "records"
+        assert execution.message_count == 1 + 30 + 19
+        await check_whole(platform, execution.execution_id)
+        assert {path: path.read_bytes() for path in kept} == kept
+
+
+def machine_went_down(folder: Path) -> None:
+    """Have the queue's file look as if another run of the machine had left it."""
+    file = sqlite3.connect(folder / "queue.db")
+    with file:
+        file.execute("UPDATE condition SET boot = 'an earlier run of the machine'")
+    file.close()
 
 
 async def test_a_lost_lineage_database_is_rebuilt(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, value = answer if isinstance(answer, tuple) else (200, answer)
         self._send(status, value)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815  # the library's names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815  # the library's names
 
     def _send(self, status: int, value: Any) -> None:
         if value is ...:

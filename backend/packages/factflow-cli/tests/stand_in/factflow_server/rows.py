@@ -199,3 +199,24 @@ def ended(run: str, status: str) -> dict[str, Any]:
         "duration_ms": 90_000.0,
         "message": f"the execution ended {status}",
     }
+
+
+def pipelines() -> dict[str, Any]:
+    """Return the running routes: one of an ordinary name, one paused whose name fills a line."""
+    pause = {
+        "route_id": "a_route_whose_name_is_as_long_as_names_of_routes_may_reasonably_be",
+        "paused_at": "2026-03-01T09:30:00.000Z",
+        "paused_by": "ada",
+        "reason": "the model server is being moved to another machine and is back at noon",
+    }
+    shared = {"execution_id": RUN, "in_progress": 2, "queued": 40, "delayed": 1}
+    return {
+        "total": 2,
+        "routes": [
+            {**shared, "route_id": "crawl", "name": "crawl", "queue": "crawl_in"}
+            | {"state": "running", "pause": None},
+            {**shared, "route_id": pause["route_id"], "name": "long", "queue": "long_in"}
+            | {"state": "paused", "pause": pause},
+        ],
+        "pauses": [pause],
+    }

@@ -52,6 +52,8 @@ class EmbeddedQueue:
     """Fulfils `QueueProtocol` with one SQLite file, which no other process may open meanwhile.
 
     `durability="os"` survives the death of the process, `"fsync"` that of the machine.
+    After a run that did not write through, and under which the machine went down (`boot` is another
+    one), every scope counts as lost: what it says may be ahead of what storage has.
     `memory_limit` is how many ready messages each queue of a scope holds in memory. The file is
     opened by `start`, or by the first call that needs it; a publish to a scope that was never opened
     raises `QueueError`, and settling for a deleted one changes nothing.
@@ -64,10 +66,12 @@ class EmbeddedQueue:
         *,
         durability: Literal["os", "fsync"] = "os",
         memory_limit: int = 10_000,
+        boot: str | None = None,
     ) -> None:
         self._path = path
         self._clock = clock or SystemClock()
         self._fsync = durability == "fsync"
+        self._boot = boot
         self._memory_limit = memory_limit
         self._delays = Delays(self._clock)
         self._scopes: dict[QueueScope, ScopeState] = {}
@@ -173,6 +177,12 @@ class EmbeddedQueue:
         state = self._scopes.get(scope)
         return _NOTHING if state is None else state.progress
 
+    async def find(self, scope: QueueScope) -> Progress | None:
+        """Return the progress of a scope that was opened before, None for one that is not known."""
+        await self.start()
+        state = self._scopes.get(scope)
+        return None if state is None else state.progress
+
     async def wait_drained(self, scope: QueueScope) -> Progress:
         """Return once nothing is outstanding. Ends with `asyncio.CancelledError` when the scope is
         deleted or the queue closed meanwhile."""
@@ -207,7 +217,7 @@ class EmbeddedQueue:
     # -- inside
 
     async def _start(self) -> None:
-        writer = Writer(self._path, fsync=self._fsync)
+        writer = Writer(self._path, fsync=self._fsync, boot=self._boot)
         contents = await writer.start()
         self._restore(contents)
         self._writer = writer

@@ -78,21 +78,34 @@ class Contents(NamedTuple):
 class QueueFile:
     """Reads and writes the file. Every method belongs to the thread that made the object."""
 
-    def __init__(self, path: Path, *, fsync: bool = False) -> None:
+    def __init__(self, path: Path, *, fsync: bool = False, boot: str | None = None) -> None:
         self._connection = connect(path, fsync=fsync)
+        self._fsync = fsync
+        self._boot = boot
         self._repeat_below = 0
         self._next_seq = 1
 
     def load(self) -> Contents:
-        """Note how the last run ended, mark this one as under way, and return what the file holds."""
+        """Note how the last run ended, mark this one as under way, and return what the file holds.
+
+        When the machine went down under a run that did not write through to the disk, what the file
+        says may be ahead of what storage has: all scopes are unnamed then, as if they had been lost.
+        """
         run = self._connection.execute
-        clean, self._repeat_below = run("SELECT clean, repeat_below FROM condition").fetchone()
+        clean, self._repeat_below, boot, fsync = run(
+            "SELECT clean, repeat_below, boot, fsync FROM condition"
+        ).fetchone()
         last = run("SELECT coalesce(max(seq), 0) FROM message").fetchone()[0]
         with self.transaction():
             if not clean:
                 self._repeat_below = max(last, self._repeat_below)
                 self._count_crash()
-            run("UPDATE condition SET clean = 0, repeat_below = ?", (self._repeat_below,))
+                if not fsync and boot is not None and boot != self._boot:
+                    run("UPDATE scope SET execution_id = NULL")
+            run(
+                "UPDATE condition SET clean = 0, repeat_below = ?, boot = ?, fsync = ?",
+                (self._repeat_below, self._boot, self._fsync),
+            )
         self._next_seq = max(last, self._repeat_below) + 1
         return Contents(
             scopes=[ScopeRow(*row) for row in run("SELECT * FROM scope ORDER BY id")],

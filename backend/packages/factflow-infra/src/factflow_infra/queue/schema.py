@@ -13,14 +13,16 @@ from pathlib import Path
 from factflow_protocols.errors import QueueUnavailableError
 
 APPLICATION_ID = 0x46_46_4C_51
-FORMAT = 2
+FORMAT = 3
 BUSY_SECONDS = 5.0
 
 _SCHEMA = """
 CREATE TABLE condition (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     clean INTEGER NOT NULL,          -- 1 after close(), 0 while open: a start that finds 0 is unclean
-    repeat_below INTEGER NOT NULL    -- messages up to this seq stood in the queue at an unclean start
+    repeat_below INTEGER NOT NULL,   -- messages up to this seq stood in the queue at an unclean start
+    boot TEXT,                       -- which run of the machine had the file open last
+    fsync INTEGER NOT NULL DEFAULT 0 -- 1 when it wrote through to the disk
 );
 CREATE TABLE scope (
     id INTEGER PRIMARY KEY,
@@ -45,7 +47,7 @@ CREATE TABLE message (
     UNIQUE (scope, message_id)
 );
 CREATE INDEX standing ON message (scope, queue, state) WHERE state < 2;
-INSERT INTO condition VALUES (1, 1, 0);
+INSERT INTO condition (only, clean, repeat_below) VALUES (1, 1, 0);
 """
 
 _UPGRADES = {
@@ -53,6 +55,10 @@ _UPGRADES = {
 ALTER TABLE scope ADD COLUMN crashed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+""",
+    2: """
+ALTER TABLE condition ADD COLUMN boot TEXT;
+ALTER TABLE condition ADD COLUMN fsync INTEGER NOT NULL DEFAULT 0;
 """,
 }
 """What leads from each older format to the next."""

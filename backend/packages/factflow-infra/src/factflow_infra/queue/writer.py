@@ -28,9 +28,10 @@ T = TypeVar("T")
 class Writer:
     """Runs operations. Everything but `_run` and what it calls belongs to the event loop."""
 
-    def __init__(self, path: Path, *, fsync: bool) -> None:
+    def __init__(self, path: Path, *, fsync: bool, boot: str | None) -> None:
         self._path = path
         self._fsync = fsync
+        self._boot = boot
         self._loop = asyncio.get_running_loop()
         self._outbox: list[Operation] = []
         self._inbox: thread_queue.SimpleQueue[list[Operation] | None] = thread_queue.SimpleQueue()
@@ -102,7 +103,7 @@ class Writer:
             self._call(self._ended.set_result, None)
 
     def _open(self) -> tuple[QueueFile, Contents]:
-        file = QueueFile(self._path, fsync=self._fsync)
+        file = QueueFile(self._path, fsync=self._fsync, boot=self._boot)
         try:
             return file, file.load()
         except sqlite3.Error as error:

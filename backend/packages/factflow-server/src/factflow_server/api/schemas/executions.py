@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from factflow_engine.execution_spec import RouteState
 from factflow_execution.models import ExecutionSource, ExecutionStatus, PipelineExecution
 from factflow_server.api.schemas.paging import PageSchema
 from factflow_server.api.schemas.times import duration_ms, iso
@@ -48,6 +50,21 @@ class WaitBody(BaseModel):
     timeout: float = Field(default=300.0, ge=1, le=3600)
 
 
+class RecoverySchema(BaseModel):
+    """When an execution was last taken up again, and from what: the `queue` that had survived, or, when
+    it was lost, the `records` in storage. The counts are what the queue knew by then."""
+
+    at: str
+    source: Literal["queue", "records"]
+    announced: int | None
+    settled: int | None
+
+    @classmethod
+    def of(cls, recovery: Mapping[str, Any] | None) -> RecoverySchema | None:
+        """Return what an execution's row says of it."""
+        return None if recovery is None else cls(**{**recovery, "at": iso(recovery["at"])})
+
+
 class ExecutionSchema(BaseModel):
     """One run of a snapshot; `id` is `execution_id` again. Counts are null while it runs."""
 
@@ -70,6 +87,7 @@ class ExecutionSchema(BaseModel):
     warning: str | None
     recoveries: int
     """How often it was taken up again after a stop or a crash."""
+    last_recovery: RecoverySchema | None
     cancel_requested: bool
 
     @classmethod
@@ -86,7 +104,7 @@ class RouteProgressSchema(BaseModel):
     route_id: str
     name: str
     queue: str
-    state: Literal["running", "stopped"]
+    state: RouteState
     total_messages: int
     completed: int
     failed: int
@@ -220,5 +238,6 @@ def execution_fields(execution: PipelineExecution) -> dict[str, Any]:
         "failed_count": execution.failed_count,
         "warning": execution.warning,
         "recoveries": execution.recoveries,
+        "last_recovery": RecoverySchema.of(execution.last_recovery),
         "cancel_requested": execution.cancel_requested,
     }

@@ -1,19 +1,22 @@
 """At start-up: every execution that was cut off goes on by itself, oldest first.
 
 A queue that survived *is* the frontier: its messages are handed out as repeats, and the publisher goes on
-behind the last item it announced. When the queue is lost, the init message or the plan is published once
-more, as repeats: each message then follows the records that stand, without running a stage that has one,
-until it comes to what is still to be done. Recovery re-enqueues; it never runs an adapter itself.
+behind the last item it announced. When the queue is lost, or cannot be trusted since the machine went
+down, the records are the frontier: the init message or the plan is published once more into new queues,
+as repeats, and each message follows the records that stand, without running a stage that has one, until
+it comes to what is still to be done. Recovery re-enqueues; it never runs an adapter itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+from sqlalchemy.exc import OperationalError
+
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import PipelineExecution
 from factflow_foundation import keys, logs
-from factflow_protocols.errors import FactflowError, StorageUnavailableError
+from factflow_protocols.errors import FactflowError, QueueUnavailableError, StorageUnavailableError
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay.plan import PlanSource
 
@@ -43,22 +46,40 @@ class RecoveryManager:
             await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
     async def _run(self) -> None:
-        for execution in await self._executions.interrupted():
+        """Try each once, oldest first; again only those that trouble of ours kept from going on."""
+        tried: set[str] = set()
+        while True:
             try:
-                await self._recover(execution)
-            except FactflowError as error:
-                # The execution's row has the reason; the others must not wait for it.
-                _log.warning(
-                    "execution stays interrupted",
-                    execution_id=execution.execution_id,
-                    reason=error.message,
-                )
-            except Exception as error:  # noqa: BLE001 - one that cannot be recovered must not stop the others
-                _log.error(
-                    "execution stays interrupted",
-                    execution_id=execution.execution_id,
-                    exc_info=error,
-                )
+                found = await self._executions.interrupted()
+                left = [one for one in found if one.execution_id not in tried]
+                for execution in left:
+                    if await self._taken_up(execution):
+                        tried.add(execution.execution_id)
+            except OperationalError as error:
+                _log.warning("recovery waits for the database", reason=str(error.orig))
+            else:
+                if all(one.execution_id in tried for one in left):
+                    return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _taken_up(self, execution: PipelineExecution) -> bool:
+        """Try one; False when storage or queue do not answer, which is waited out."""
+        execution_id = execution.execution_id
+        try:
+            await self._recover(execution)
+        except (StorageUnavailableError, QueueUnavailableError) as error:
+            _log.warning("recovery waits", execution_id=execution_id, reason=error.message)
+            return False
+        except OperationalError:
+            raise
+        except FactflowError as error:
+            # The execution's row has the reason; the others must not wait for it.
+            _log.warning(
+                "execution stays interrupted", execution_id=execution_id, reason=error.message
+            )
+        except Exception as error:  # noqa: BLE001 - one that cannot be recovered must not stop the others
+            _log.error("execution stays interrupted", execution_id=execution_id, exc_info=error)
+        return True
 
     async def _recover(self, execution: PipelineExecution) -> None:
         execution_id = execution.execution_id
@@ -66,20 +87,11 @@ class RecoveryManager:
             await self._executions.give_up(execution_id, "cancelled")
             return
         plan = PlanSource(self._storage, execution_id)
-        planned, begun = await self._what_was_stored(execution_id, plan)
+        begun = await self._storage.exists(f"{keys.init_key(execution_id)}.json")
+        planned = await plan.exists()
         if not planned and not begun:
             reason = "neither its init payload nor a plan is in storage: it cannot be recovered"
             await self._executions.give_up(execution_id, "failed", reason)
             return
         await self._executions.resume(execution_id, plan if planned else None)
         _log.info("execution goes on", execution_id=execution_id)
-
-    async def _what_was_stored(self, execution_id: str, plan: PlanSource) -> tuple[bool, bool]:
-        """Tell whether there is a plan, and whether there is an init payload."""
-        while True:
-            try:
-                begun = await self._storage.exists(f"{keys.init_key(execution_id)}.json")
-                return await plan.exists(), begun
-            except StorageUnavailableError as error:
-                _log.warning("recovery waits for storage", reason=error.message)
-                await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,98 @@
+"""`factflow pipeline`: routes across executions: what they do now, pausing and resuming them."""
+
+import getpass
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from factflow_cli.api import path, rows, text
+from factflow_cli.command import command, group
+from factflow_cli.session import Session
+from factflow_cli.tables import Column, number, print_facts, print_line, print_table, print_total
+from factflow_cli.values import moment
+
+app = group("Look at routes across executions, pause and resume them.")
+
+RouteId = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of a route.")]
+
+ROUTE_COLUMNS = (
+    Column("EXECUTION", "execution_id", whole=True),
+    Column("ROUTE", "route_id", keep=1),
+    Column("STATE", "state", whole=True),
+    number("ACTIVE", "in_progress", keep=2),
+    number("QUEUED", "queued"),
+    number("DELAYED", "delayed", keep=3),
+    Column("QUEUE", "queue", keep=4),
+)
+PAUSE_COLUMNS = (
+    Column("PAUSED", "route_id", keep=1),
+    Column("SINCE", lambda row: moment(row.get("paused_at")), whole=True),
+    Column("BY", "paused_by", keep=2),
+    Column("REASON", "reason", wraps=True),
+)
+
+
+@command(app, "list", "factflow pipeline list", "factflow pipeline list --execution EXECUTION_ID")
+def list_routes(
+    session: Session,
+    execution: Annotated[
+        str | None, typer.Option("--execution", "-e", help="Only this execution's (id or tag).")
+    ] = None,
+) -> None:
+    """List the routes that run now, and the pauses in force."""
+    answer = session.api.get("/pipelines", execution_id=execution)
+    routes, pauses = rows(answer, "routes"), rows(answer, "pauses")
+
+    def draw() -> None:
+        print_table(ROUTE_COLUMNS, routes)
+        print_total(answer, len(routes), "routes")
+        if pauses:
+            print_line()
+            print_table(PAUSE_COLUMNS, pauses)
+
+    session.show(answer, draw)
+
+
+@command(
+    app,
+    "pause",
+    "factflow pipeline pause embed",
+    'factflow pipeline pause embed --reason "the model server is being moved"',
+)
+def pause(
+    session: Session,
+    route: RouteId,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why, for whoever looks at it later.")
+    ] = None,
+) -> None:
+    """Have a route take no more messages, in all executions, those to come included.
+
+    Messages in hand go on to their end, and its queue keeps filling. The pause outlives restarts of
+    the server; factflow pipeline resume ends it.
+    """
+    _set(session, route, {"state": "paused", "reason": reason, "requested_by": _user()})
+
+
+@command(app, "resume", "factflow pipeline resume embed")
+def resume(session: Session, route: RouteId) -> None:
+    """Have a paused route take messages again."""
+    _set(session, route, {"state": "running"})
+
+
+def _set(session: Session, route: str, body: Mapping[str, Any]) -> None:
+    answer = session.api.patch(path("pipelines", route), body)
+    facts = (
+        ("route", answer.get("route_id")),
+        ("is", text(answer, "status")),
+        ("message", answer.get("message")),
+    )
+    session.show(answer, lambda: print_facts(facts))
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        return None

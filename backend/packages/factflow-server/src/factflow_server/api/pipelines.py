@@ -1,0 +1,80 @@
+"""Routes across executions: `/api/v1/pipelines`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from factflow_server.api.dependencies import Services
+from factflow_server.api.schemas.pipelines import (
+    PauseSchema,
+    PipelinesResponse,
+    RouteStateBody,
+    RouteStateResponse,
+    RunningRouteSchema,
+)
+
+router = APIRouter(prefix="/pipelines", tags=["pipelines"])
+
+
+@router.get("", operation_id="list_pipelines")
+async def list_pipelines(services: Services, execution_id: str | None = None) -> PipelinesResponse:
+    """List the routes that run now, in all executions or in one, and the pauses in force."""
+    ids = services.manager.running()
+    if execution_id is not None:
+        ids = [(await services.executions.get(execution_id)).execution_id]
+    pauses = [PauseSchema.of(pause) for pause in await services.pauses.all()]
+    by_route = {pause.route_id: pause for pause in pauses}
+    routes = [
+        RunningRouteSchema(
+            execution_id=id_,
+            route_id=route.route_id,
+            name=route.name,
+            queue=route.queue,
+            state=route.state,
+            in_progress=route.in_flight,
+            queued=route.ready,
+            delayed=route.delayed,
+            pause=by_route.get(route.route_id),
+        )
+        for id_ in ids
+        for route in services.manager.runtime(id_)
+    ]
+    return PipelinesResponse(total=len(routes), routes=routes, pauses=pauses)
+
+
+@router.patch("/{route_id}", operation_id="update_pipeline_state")
+async def update_pipeline_state(
+    route_id: str, body: RouteStateBody, services: Services
+) -> RouteStateResponse:
+    """Pause or resume a route by name, in all executions, those to come included."""
+    if body.state == "paused":
+        pause = await services.pauses.pause(
+            route_id, reason=body.reason, paused_by=body.requested_by
+        )
+        done, changed = PauseSchema.of(pause), True
+    else:
+        done, changed = None, await services.pauses.resume(route_id)
+    running = [
+        id_
+        for id_ in services.manager.running()
+        if any(route.route_id == route_id for route in services.manager.runtime(id_))
+    ]
+    return RouteStateResponse(
+        success=True,
+        route_id=route_id,
+        status=body.state,
+        message=_message(body.state, len(running), changed=changed),
+        executions=running,
+        pause=done,
+    )
+
+
+def _message(state: str, executions: int, *, changed: bool) -> str:
+    if not changed:
+        return "it was not paused"
+    where = f"in {executions} running execution{'' if executions == 1 else 's'}"
+    if state == "running":
+        return f"takes messages again {where}" if executions else "no execution runs it now"
+    if executions:
+        return f"takes no more messages {where}; those in hand go on to their end"
+    return "no execution runs it now; those to come will wait at it"
