@@ -28,6 +28,7 @@ from factflow_execution.errors import (
     ServerStoppingError,
     TagTakenError,
 )
+from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import ExecutionDraft, PipelineExecution
@@ -107,6 +108,7 @@ class House:
             registry=registry,
             manager=self.manager,
             storage=self.storage,
+            holds=ExecutionHolds(engine),
         )
 
     async def _finished(self, execution_id: str, final: Any) -> None:

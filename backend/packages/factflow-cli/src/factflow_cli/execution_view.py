@@ -80,6 +80,7 @@ def draw_execution(execution: Row) -> None:
             ("failed", execution.get("failed_count")),
             ("tag", execution.get("tag")),
             ("replay of", execution.get("parent_execution_id")),
+            ("held by", ", ".join(map(str, execution.get("held_by") or [])) or None),
             ("recoveries", _recoveries(execution)),
             ("warning", execution.get("warning")),
             ("error", error.get("message", error) if isinstance(error, Mapping) else error),

@@ -22,6 +22,7 @@ from factflow_execution.errors import (
     ServerStoppingError,
     TagTakenError,
 )
+from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.init_payload import store_init
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
@@ -45,7 +46,8 @@ class Cancellation:
 
 
 class ExecutionService:
-    """Starts, ends and finds executions. `finished` is to be the manager's `on_finished`."""
+    """Starts, ends and finds executions. `finished` is to be the manager's `on_finished`; `holds` are
+    released here, when their holder has completed or was never entered."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class ExecutionService:
         registry: AdapterRegistry,
         manager: OrchestratorManager,
         storage: StorageProtocol,
+        holds: ExecutionHolds,
         clock: Clock | None = None,
     ) -> None:
         self._repository = repository
@@ -62,6 +65,7 @@ class ExecutionService:
         self._registry = registry
         self._manager = manager
         self._storage = storage
+        self.holds = holds
         self._clock = clock or SystemClock()
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
@@ -328,6 +332,7 @@ class ExecutionService:
             if await self._repository.get(execution_id) is not None:
                 await self._end(execution_id, "failed", error_info=_error_info(error))
                 return
+            await self.holds.release(execution_id)
             prefix = keys.execution_prefix(execution_id)
             for records in (True, False):
                 async for found in self._storage.list(prefix, records=records):
@@ -353,6 +358,8 @@ class ExecutionService:
                 status=execution.status,
                 refused=status,
             )
+        if execution.status == "completed" and execution.source == "replay":
+            await self.holds.release(execution_id)
         if execution.ended:
             self.waiter.resolve(execution)
         return execution

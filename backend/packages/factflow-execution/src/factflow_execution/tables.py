@@ -84,6 +84,15 @@ executions = Table(
     Index("ix_pipeline_execution_status", "status", "started_at", "execution_id"),
 )
 
+execution_holds = Table(
+    "execution_hold",
+    metadata,
+    Column("execution_id", String(36), primary_key=True),
+    Column("holder_id", String(36), primary_key=True),
+    Column("taken_at", Float, nullable=False),
+    Index("ix_execution_hold_holder", "holder_id"),
+)
+
 route_pauses = Table(
     "route_pause",
     metadata,

@@ -24,6 +24,7 @@ from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
@@ -144,6 +145,7 @@ async def _join(
         registry=registry,
         manager=manager,
         storage=storage,
+        holds=ExecutionHolds(database, clock),
         clock=clock,
     )
     pauses = RoutePauses(database, manager, clock)

@@ -29,6 +29,7 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
     async with open_container(settings) as container:
         await asyncio.to_thread(check_shipped, settings, container.loader)
         orphans = await container.executions.mark_orphans()
+        await container.executions.holds.release_dead()
         if orphans:
             _log.warning("executions were interrupted", execution_ids=orphans)
         container.lineage_filler.start()

@@ -15,6 +15,7 @@ from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution import tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
@@ -82,6 +83,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
                 registry=engine.registry,
                 manager=engine.manager,
                 storage=engine.storage,
+                holds=ExecutionHolds(database),
             )
             services.append(executions)
             configs = ConfigService(ConfigRepository(database), loader)
@@ -102,6 +104,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
             pauses = RoutePauses(database, engine.manager)
             await pauses.load()
             await executions.mark_orphans()
+            await executions.holds.release_dead()
             filler.start()
             recovery.start()
             try:

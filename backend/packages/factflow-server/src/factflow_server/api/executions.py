@@ -74,6 +74,7 @@ async def get_execution(execution_id: str, services: Services) -> ExecutionDetai
         config_snapshot=execution.config_snapshot,
         metadata=execution.metadata,
         error_info=execution.error_info,
+        held_by=await services.executions.holds.held_by(execution.execution_id),
         routes=await _routes(services, execution),
     )
 

@@ -120,6 +120,8 @@ class ExecutionDetailSchema(ExecutionSchema):
     config_snapshot: str
     metadata: dict[str, Any]
     error_info: dict[str, Any] | None
+    held_by: list[str]
+    """Executions that still read what this one stored: replays that have not completed."""
     routes: list[RouteProgressSchema]
 
 

@@ -54,6 +54,8 @@ class DetachedReplayService:
         replay_source: dict[str, Any] = {}
 
         async def prepare(execution_id: str) -> MessageSource:
+            read = (prepared.source, *prepared.overlays)
+            await self._executions.holds.take(execution_id, (one.execution_id for one in read))
             # The plan is written while it is selected, so what it says is known only now; the
             # execution's row, with `replay_source`, is written after this.
             writer = PlanWriter(self._storage, execution_id)

@@ -1,0 +1,66 @@
+"""Who still reads what an execution stored: a replay holds its sources, so that nobody deletes them.
+
+A hold is a row, taken before the replay selects anything. It goes when the replay has `completed`; one that
+ended otherwise keeps its sources, since it may be what its own repair has to be made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from factflow_execution.tables import execution_holds as holds
+from factflow_execution.tables import executions
+from factflow_foundation.clock import Clock, SystemClock
+from factflow_foundation.whole import whole
+
+
+class ExecutionHolds:
+    """Takes, finds and releases holds; every call is one transaction."""
+
+    def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
+        self._engine = engine
+        self._clock = clock or SystemClock()
+
+    async def take(self, holder_id: str, execution_ids: Iterable[str]) -> None:
+        """Hold executions for another one, which need not exist yet."""
+        now = self._clock.now()
+        rows = [
+            {"execution_id": execution_id, "holder_id": holder_id, "taken_at": now}
+            for execution_id in dict.fromkeys(execution_ids)
+        ]
+        await whole(self._insert(rows))
+
+    async def held_by(self, execution_id: str) -> list[str]:
+        """Return the executions that hold this one, the first to come first."""
+        query = (
+            select(holds.c.holder_id)
+            .where(holds.c.execution_id == execution_id)
+            .order_by(holds.c.taken_at, holds.c.holder_id)
+        )
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def release(self, holder_id: str) -> None:
+        """Let go of all that an execution holds; nothing held is no error."""
+        await whole(self._delete(holder_id))
+
+    async def release_dead(self) -> None:
+        """Let go of what nobody will release any more: for start-up, when no request is under way.
+
+        These are requests that ended before their execution was entered, and executions that completed
+        in a moment when the release could not be written.
+        """
+        alive = select(executions.c.execution_id).where(executions.c.status != "completed")
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(holds).where(holds.c.holder_id.not_in(alive)))
+
+    async def _insert(self, rows: list[dict[str, object]]) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(holds.insert(), rows)
+
+    async def _delete(self, holder_id: str) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(holds).where(holds.c.holder_id == holder_id))
