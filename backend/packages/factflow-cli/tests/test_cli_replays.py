@@ -123,6 +123,17 @@ def test_a_wrong_command_line_asks_nothing(
     assert said in ended.err
 
 
+def test_a_running_replay_shows_how_much_is_published(
+    server: Any, stub: Any, factflow: Run
+) -> None:
+    line = ["execution", "get", stub.RUN, "--output", "table"]
+    assert "published" not in factflow(*line).text
+    path = f"/executions/{stub.RUN}"
+    running = {"execution_id": stub.RUN, "status": "running", "routes": []}
+    server.answers[f"GET {path}"] = {**running, "plan": {"published": 500, "planned": 960}}
+    assert "500 of 960 planned" in factflow(*line).text
+
+
 def test_a_tree_is_drawn(server: Any, stub: Any, factflow: Run) -> None:
     def node(name: str, *replays: dict[str, Any]) -> dict[str, Any]:
         source = {"from_stage": f"route/{name}"}

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+
+from factflow_testing.waiting import eventually
 
 
 async def ended(client: httpx2.AsyncClient, execution_id: str) -> dict[str, Any]:
@@ -151,6 +154,26 @@ async def test_repairs_go_on_with_the_results_and_are_compared(
     assert (await client.get("/executions/source/diff/nobody")).status_code == 404
     unknown = await client.get("/executions/source/diff/whole", params={"stage": "nope"})
     assert unknown.json()["error_code"] == "stage_not_found"
+
+
+async def test_a_running_replay_tells_how_much_of_its_plan_is_published(
+    client: httpx2.AsyncClient, gated_yaml: str, tmp_path: Path
+) -> None:
+    (tmp_path / "open").touch()
+    config = (await client.post("/configs", json={"config_yaml": gated_yaml})).json()
+    source = (await client.post("/executions", json={"config_id": config["id"]})).json()
+    assert (await ended(client, source["id"]))["plan"] is None
+    (tmp_path / "open").unlink()
+    body = {"from_stage": "gate", "rerun": True}
+    replay = (await client.post(f"/executions/{source['id']}/replay", json=body)).json()
+
+    async def is_published() -> bool:
+        answer = (await client.get(f"/executions/{replay['id']}")).json()
+        return bool(answer["plan"] == {"published": 1, "planned": 1})
+
+    await eventually(is_published)
+    (tmp_path / "open").touch()
+    assert (await ended(client, replay["id"]))["plan"] is None
 
 
 async def test_a_replay_of_nobody_is_not_found(client: httpx2.AsyncClient) -> None:

@@ -80,6 +80,7 @@ def draw_execution(execution: Row) -> None:
             ("failed", execution.get("failed_count")),
             ("tag", execution.get("tag")),
             ("replay of", execution.get("parent_execution_id")),
+            ("published", _published(execution.get("plan"))),
             ("recoveries", execution.get("recoveries") or None),
             ("warning", execution.get("warning")),
             ("error", error.get("message", error) if isinstance(error, Mapping) else error),
@@ -89,6 +90,12 @@ def draw_execution(execution: Row) -> None:
     if isinstance(routes, Sequence) and routes and all(isinstance(r, Mapping) for r in routes):
         print_line()
         print_table(ROUTE_COLUMNS, routes)
+
+
+def _published(plan: Any) -> str | None:
+    if not isinstance(plan, Mapping):
+        return None
+    return f"{plan.get('published')} of {plan.get('planned')} planned"
 
 
 def _config(execution: Row) -> str:

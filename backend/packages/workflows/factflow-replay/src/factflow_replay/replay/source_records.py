@@ -18,6 +18,8 @@ from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
 from factflow_replay.replay.plan import PlanSource
 
 READS_AT_ONCE = 64
+IDS_HELD = 100_000
+"""Ids of one stage that are held in memory, some 130 bytes each; of more, each is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,22 @@ class SourceRecords:
         for record in await self._read(window):
             yield record
 
-    async def message_ids(self, route: str, stage: str) -> set[str]:
-        """Return the ids of the messages that have a record at a stage."""
-        return {key.rpartition("/")[2] async for key in self._keys(route, stage)}
+    async def count(self, route: str, stage: str) -> int:
+        """Return how many messages have a record at a stage."""
+        count = 0
+        async for _ in self._keys(route, stage):
+            count += 1
+        return count
+
+    async def message_ids(self, route: str, stage: str) -> set[str] | None:
+        """Return the ids of the messages that have a record at a stage; None when there are more than
+        `IDS_HELD`."""
+        found: set[str] = set()
+        async for key in self._keys(route, stage):
+            if len(found) == IDS_HELD:
+                return None
+            found.add(key.rpartition("/")[2])
+        return found
 
     async def find(self, route: str, stage: str, origin_id: str) -> OutcomeRecord | None:
         """Return how a stage ended for the message of an origin; None when it did not."""

@@ -48,7 +48,7 @@ class SourceView:
                     above = [
                         other
                         for other, known in zip(self._layers[1:], laid, strict=True)
-                        if ids.message_id(other.execution_id, origin) in known
+                        if known is None or ids.message_id(other.execution_id, origin) in known
                     ]
                     yield await self._winner(route, stage, record, above)
                 elif not await self._below(number, route, stage, origin, laid):
@@ -127,10 +127,13 @@ class SourceView:
         return record
 
     async def _below(
-        self, number: int, route: str, stage: str, origin: str, laid: list[set[str]]
+        self, number: int, route: str, stage: str, origin: str, laid: list[set[str] | None]
     ) -> bool:
         """Tell whether a layer below has the origin at the stage, and so has yielded it already."""
         for layer, known in zip(self._layers[1:number], laid, strict=False):
-            if ids.message_id(layer.execution_id, origin) in known:
+            if known is None:
+                if await layer.find(route, stage, origin) is not None:
+                    return True
+            elif ids.message_id(layer.execution_id, origin) in known:
                 return True
         return await self._layers[0].find(route, stage, origin) is not None
