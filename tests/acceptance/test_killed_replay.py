@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from factflow_testing.server_process import ServerProcess, manifest, wait_until
-from factflow_testing.site_process import XML, Page, served_pages, sitemap_of
+from factflow_testing.site_process import XML, CountedPages, Page, served_pages, sitemap_of
 
 PAGES = 960
 OPTIONS = ("--allow-private-networks",)
@@ -43,19 +43,6 @@ RARELY = [
     "queue.publish.before:2",
     "storage.record.after:700",
 ]
-
-
-class CountedPages(dict[str, Page]):
-    """The pages of a site, and every path that was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    def get(self, path: str, default: Page | None = None) -> Page | None:  # type: ignore[override]  # by str alone
-        """Return a page, and note that it was asked for."""
-        self.asked.append(path)
-        return super().get(path, default)
 
 
 @pytest.fixture(scope="module")
