@@ -65,6 +65,40 @@ async def test_both_endpoints_are_one_service(
     assert (taken.status_code, taken.json()["error_code"]) == (409, "tag_taken")
 
 
+async def test_every_option_means_the_same_at_both_endpoints(
+    client: httpx2.AsyncClient, source: dict[str, Any], numbers_yaml: str
+) -> None:
+    repair = {"only": "failed", "set": {"numbers.square.fail_on": 99}, "tag": "repair"}
+    await ended(client, (await client.post("/executions/source/replay", json=repair)).json()["id"])
+    rows = (await client.get("/lineage", params={"execution_id": source["id"]})).json()["entries"]
+    squared = [row["id"] for row in rows if row["stage"] == "square"]
+    config = {"config_yaml": numbers_yaml.replace("name: numbers", "name: edited")}
+    edited = (await client.post("/configs", json=config)).json()["id"]
+    expected = {
+        (("from_stage", "numbers/square"),): 4,
+        (("from_stage", "square"), ("to_route", "squares")): 3,
+        (("from_stage", "square"), ("rerun", True)): 4,
+        (("from_stage", "square"), ("only", "failed")): 1,
+        (("only", "failed"),): 1,
+        (("from_stage", "square"), ("with", ("repair",))): 4,
+        (("from_stage", "square"), ("messages", tuple(squared[:2]))): 2,
+        (("from_stage", "square"), ("where", ("status=completed", "outcome=stored"))): 3,
+        (("from_stage", "square"), ("sample", 2)): 2,
+        (("from_stage", "square"), ("set", (("numbers.square.fail_on", 1),))): 4,
+        (("from_stage", "square"), ("config_id", edited)): 4,
+    }
+    for options, messages in expected.items():
+        body = {**dict(options), "dry_run": True}
+        if "set" in body:
+            body["set"] = dict(body["set"])
+        one = await client.post("/executions/source/replay", json=body)
+        other = await client.post("/replay", json={**body, "from_execution_id": "source"})
+        assert (one.status_code, other.status_code) == (200, 200), one.text
+        assert one.json() == other.json()
+        assert one.json()["objects_found"] == messages, options
+    assert (await client.get("/executions")).json()["total"] == 2
+
+
 async def test_artefacts_are_sent_to_another_route(
     client: httpx2.AsyncClient, source: dict[str, Any]
 ) -> None:

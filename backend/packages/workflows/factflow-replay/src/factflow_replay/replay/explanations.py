@@ -37,7 +37,7 @@ def _stage_notes(counts: SelectionCounts, target: ReplayTarget) -> list[str]:
     sentences = [f"{'it' if number else target.stage} {part}" for number, part in enumerate(parts)]
     if counts.filtered:
         sentences.append(f"{counts.filtered} were filtered there and stay so")
-    if counts.after_stage:
+    if counts.after_stage and not target.redirected:
         sentences.append("--rerun runs it for all")
     return sentences
 

@@ -26,6 +26,8 @@ from factflow_replay.replay.source_view import SourceView
 
 KEYS_KEPT = 1_000
 CHECKS_AT_ONCE = 64
+IDS_KEPT = 100
+"""Ids a request named that are kept with the execution; the plan has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +154,13 @@ def provenance(request: ReplayRequest, plan: ReplayPlan) -> dict[str, object]:
         "rerun": request.rerun,
         "only": request.only,
         "with": list(plan.overlays),
-        "messages": len(request.messages),
+        "messages": list(request.messages[:IDS_KEPT]),
+        "messages_count": len(request.messages),
         "where": list(request.where),
         "sample": request.sample,
         "set": request.overrides,
         "config_id": request.config_id,
+        "loaded_code": request.loaded_code,
     }
     return {
         "from_execution_id": plan.from_execution_id,
