@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from factflow_server.api.schemas.replay import MOST_IDS
 from factflow_testing.waiting import eventually
 
 
@@ -208,6 +209,20 @@ async def test_a_running_replay_tells_how_much_of_its_plan_is_published(
     await eventually(is_published)
     (tmp_path / "open").touch()
     assert (await ended(client, replay["id"]))["plan"] is None
+
+
+async def test_as_many_ids_as_are_allowed_fit_into_a_request(
+    client: httpx2.AsyncClient, source: dict[str, Any]
+) -> None:
+    named = [f"{number:032x}" for number in range(MOST_IDS)]
+    body = {"from_stage": "square", "messages": named}
+    refused = await client.post("/executions/source/replay", json=body)
+    assert refused.json()["error_code"] == "messages_not_found"
+    more = await client.post(
+        "/executions/source/replay", json={**body, "messages": [*named, "one more"]}
+    )
+    assert more.json()["error_code"] == "invalid_request"
+    assert "100000" in more.text
 
 
 async def test_a_replay_of_nobody_is_not_found(client: httpx2.AsyncClient) -> None:

@@ -116,6 +116,23 @@ async def test_missing_artefacts_leave_no_trace_of_a_long_plan(
             assert [row[0] for row in connection.execute(query)] in ([], [source])
 
 
+async def test_a_missing_list_of_children_is_told_like_an_artefact(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """A fan-out of many has its children listed in an object; without it nobody knows them."""
+    source = (await platform.run(PIPELINE.replace("count: 6", "count: 300"))).execution_id
+    (fan,) = await platform.engine.records(source, "first", "fan")
+    (listed,) = fan.children_keys
+    (tmp_path / "storage" / listed).unlink()
+    for attempt in (platform.replays.plan, platform.replays.replay):
+        with pytest.raises(ArtefactsMissingError) as caught:
+            await attempt(ReplayRequest(source, "fan"))
+        assert caught.value.keys == [listed]
+    assert (await platform.executions.list()).total == 1
+    result, replay = await platform.replay(source, "fail")
+    assert (result.plan.messages, replay.message_count) == (300, 300)
+
+
 async def test_a_replay_needs_no_lineage(tmp_path: Path) -> None:
     """The selection is made from the source's records; the index is gone."""
     async with platform_in(tmp_path) as platform:

@@ -39,7 +39,8 @@ class DetachedReplayService:
     async def plan(self, request: ReplayRequest) -> ReplayPlan:
         """Return exactly what `replay` would do, without doing it.
 
-        Raises what `replay` raises, but reports missing artefacts instead of raising.
+        Raises what `replay` raises, but reports missing artefacts instead of raising; only a missing list
+        of children is raised, as nobody can say then what is in it.
         """
         return await self._maker.make(await self._planner.prepare(request))
 

@@ -13,8 +13,9 @@ from factflow_engine.payloads import JSON
 from factflow_engine.publisher import stored_init_message
 from factflow_foundation import ids, keys
 from factflow_foundation.keys import StageKey
-from factflow_foundation.records import OutcomeRecord
+from factflow_foundation.records import Child, OutcomeRecord
 from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
+from factflow_replay.replay.errors import ArtefactsMissingError
 from factflow_replay.replay.plan import PlanSource
 
 READS_AT_ONCE = 64
@@ -73,8 +74,11 @@ class SourceRecords:
         return await self._store.find(str(StageKey(self.execution_id, route, stage, message)))
 
     async def children(self, record: OutcomeRecord) -> AsyncIterator[Announced]:
-        """Yield the messages a record announces, as they would be published again."""
-        async for part in self._store.children(record):
+        """Yield the messages a record announces, as they would be published again.
+
+        Raises `ArtefactsMissingError` when a list of them is not stored.
+        """
+        async for part in self._parts(record):
             for child in part:
                 message = PlannedMessage(
                     origin_id=child.origin_id,
@@ -88,6 +92,13 @@ class SourceRecords:
                     name=child.name,
                 )
                 yield Announced(message, record.lineage_id)
+
+    async def _parts(self, record: OutcomeRecord) -> AsyncIterator[list[Child]]:
+        try:
+            async for part in self._store.children(record):
+                yield part
+        except ObjectNotFoundError as error:
+            raise ArtefactsMissingError([error.key]) from error
 
     async def starts(self) -> AsyncIterator[PlannedMessage]:
         """Yield what the execution began with: its plan, or its init message."""
