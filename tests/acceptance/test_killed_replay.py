@@ -35,13 +35,14 @@ routes:
       - type: html_to_markdown
 """
 OFTEN = [
-    "storage.record.after:10",
-    "queue.publish.after:1",  # the first items are published, and no result is stored
+    ("storage.record.after:10", "nothing"),
+    ("queue.publish.after:1", "nothing"),  # the first items are published, and no result is stored
 ]
 RARELY = [
-    "execution.insert.after:1",  # the plan stands and nothing of it is published
-    "queue.publish.before:2",
-    "storage.record.after:700",
+    ("execution.insert.after:1", "nothing"),  # the plan stands and nothing of it is published
+    ("queue.publish.before:2", "nothing"),
+    ("storage.record.after:700", "nothing"),
+    ("storage.record.after:300", "queue.db"),
 ]
 
 
@@ -73,10 +74,10 @@ def fetched(
 
 
 @pytest.mark.parametrize(
-    "point", [*OFTEN, *(pytest.param(point, marks=pytest.mark.long) for point in RARELY)]
+    ("point", "lost"), [*OFTEN, *(pytest.param(*case, marks=pytest.mark.long) for case in RARELY)]
 )
 def test_a_killed_replay_ends_with_all_pages_and_fetches_none(
-    fetched: tuple[Path, str], pages: CountedPages, tmp_path: Path, point: str
+    fetched: tuple[Path, str], pages: CountedPages, tmp_path: Path, point: str, lost: str
 ) -> None:
     folder, source = fetched
     data = tmp_path / "data"
@@ -86,6 +87,8 @@ def test_a_killed_replay_ends_with_all_pages_and_fetches_none(
         with contextlib.suppress(httpx2.TransportError):  # it may die before it has answered
             server.post(f"/executions/{source}/replay", {"from_stage": "web_scraper"})
         assert server.wait_dead() == -signal.SIGKILL, f"{point} was never reached"
+    for file in data.glob(f"{lost}*"):
+        file.unlink()
     with ServerProcess(data, *OPTIONS) as server:
         [replay] = (
             row for row in server.get("/executions")["executions"] if row["source"] == "replay"

@@ -211,6 +211,22 @@ async def test_a_running_replay_tells_how_much_of_its_plan_is_published(
     assert (await ended(client, replay["id"]))["plan"] is None
 
 
+async def test_a_damaged_record_of_the_source_refuses_the_replay_and_is_named(
+    client: httpx2.AsyncClient, source: dict[str, Any], tmp_path: Path
+) -> None:
+    stage = tmp_path / "data" / "storage" / "executions" / source["id"] / "numbers" / "square"
+    record = min(stage.glob("*.meta.json"))
+    record.write_text('{"route": "num')
+    for body in ({"from_stage": "square"}, {"from_stage": "square", "dry_run": True}):
+        refused = await client.post("/executions/source/replay", json=body)
+        answer = refused.json()
+        assert (refused.status_code, answer["error_code"]) == (409, "object_damaged")
+        assert record.name.partition(".")[0] in answer["detail"]
+        assert record.name in answer["hint"]
+    assert (await client.get("/executions")).json()["total"] == 1
+    assert [path.name for path in stage.parents[2].iterdir()] == [source["id"]]
+
+
 async def test_as_many_ids_as_are_allowed_fit_into_a_request(
     client: httpx2.AsyncClient, source: dict[str, Any]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -131,6 +132,16 @@ async def test_a_missing_list_of_children_is_told_like_an_artefact(
     assert (await platform.executions.list()).total == 1
     result, replay = await platform.replay(source, "fail")
     assert (result.plan.messages, replay.message_count) == (300, 300)
+
+
+async def test_a_source_whose_objects_are_gone_says_so(platform: Platform, tmp_path: Path) -> None:
+    source = (await platform.run(PIPELINE)).execution_id
+    shutil.rmtree(tmp_path / "storage" / "executions" / source)
+    for request in (ReplayRequest(source, "fail"), ReplayRequest(source, only="failed")):
+        with pytest.raises(ReplayEmptyError, match="no object of execution") as caught:
+            await platform.replays.replay(request)
+        assert f"executions/{source}" in caught.value.hint
+    assert (await platform.executions.list()).total == 1
 
 
 async def test_a_replay_needs_no_lineage(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def _stage_notes(counts: SelectionCounts, target: ReplayTarget) -> list[str]:
     return sentences
 
 
+def gone(source: str) -> ReplayEmptyError:
+    """Return the error for a source of which storage has nothing."""
+    return ReplayEmptyError(
+        f"nothing to replay: storage has no object of execution {source}",
+        hint=f"restore the folder executions/{source} from a copy; a replay reads nothing else",
+    )
+
+
 def empty(
     counts: SelectionCounts, target: ReplayTarget | None, wanted: MessageFilter, source: str
 ) -> ReplayEmptyError:

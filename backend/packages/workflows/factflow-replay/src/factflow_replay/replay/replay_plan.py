@@ -12,6 +12,7 @@ from factflow_engine.config.loader import config_hash
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution.models import ExecutionDraft, PipelineExecution
+from factflow_foundation import keys
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay import explanations
 from factflow_replay.replay.config_difference import config_differences
@@ -79,16 +80,23 @@ class PlanMaker:
         source_id = prepared.source.execution_id
         counts = prepared.replayer.counts
         if not digest.count:
+            if not await self._has_objects(source_id):
+                raise explanations.gone(source_id)
             raise explanations.empty(counts, prepared.target, prepared.wanted, source_id)
         if writer is not None and missing_count:
             raise ArtefactsMissingError(list(missing), missing_count)
         return await self._plan(prepared, digest, entries, list(missing), missing_count)
 
+    async def _has_objects(self, execution_id: str) -> bool:
+        async for _ in self._storage.list(keys.execution_prefix(execution_id)):
+            return True
+        return False
+
     async def _missing(self, window: list[PlannedMessage]) -> list[str]:
         """Return the keys among a window's inputs that storage does not have."""
-        keys = list(dict.fromkeys(message.input_key for message in window))
-        found = await asyncio.gather(*(self._storage.exists(key) for key in keys))
-        return [key for key, exists in zip(keys, found, strict=True) if not exists]
+        wanted = list(dict.fromkeys(message.input_key for message in window))
+        found = await asyncio.gather(*(self._storage.exists(key) for key in wanted))
+        return [key for key, exists in zip(wanted, found, strict=True) if not exists]
 
     async def _plan(
         self,
