@@ -91,6 +91,35 @@ async def test_a_replay_publishes_what_its_plan_says_and_nothing_else(platform: 
     assert sorted(entered) == sorted(items)
 
 
+async def test_a_line_of_the_plan_says_which_message_of_which_execution_goes_on(
+    platform: Platform,
+) -> None:
+    """Those that a repair did are its own; a replay of a replay names the replay."""
+    source = (await platform.run(PIPELINE)).execution_id
+    request = ReplayRequest(source, only="failed", overrides={"first.fail.numbers": [99]})
+    repair = (await platform.replays.replay(request)).execution.execution_id
+    await platform.end(repair)
+
+    async def lines(request: ReplayRequest) -> tuple[str, set[tuple[str, str]]]:
+        execution = (await platform.replays.replay(request)).execution.execution_id
+        await platform.end(execution)
+        plan = PlanSource(platform.engine.storage, execution)
+        found = [(i.source_execution, i.source_message) async for i in plan.items(0)]
+        return execution, set(found)
+
+    both, planned = await lines(ReplayRequest(source, "fail", overlays=(repair,)))
+    assert planned == {
+        (record.execution_id, record.message_id)
+        for execution in (source, repair)
+        for record in await platform.engine.records(execution, "first", "fail")
+        if record.outcome == "stored"
+    }
+    assert len(planned) == 6
+    _, again = await lines(ReplayRequest(both, "mark", rerun=True))
+    marked = await platform.engine.records(both, "first", "mark")
+    assert again == {(both, record.message_id) for record in marked}
+
+
 async def test_missing_artefacts_leave_no_trace_of_a_long_plan(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ comes to the same as that part of a fresh run."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.outcome_store import OutcomeStore
+from factflow_execution.errors import ExecutionStateError
 from factflow_execution.snapshot import snapshot_config
 from factflow_replay.replay.errors import ReplayEmptyError
 from factflow_replay.replay.models import ReplayRequest
 from factflow_replay.replay.source_records import SourceRecords
 from factflow_replay.replay.source_view import SourceView
 from factflow_testing.platform import Platform, platform_in
+from factflow_testing.waiting import eventually
 
 NEVER = [9999]
 GRAVES = "graves"
@@ -29,7 +32,7 @@ FAULTY = {"fail": "numbers", "batch_double": "poison"}
 """The setting that makes a type fail."""
 Outcomes = dict[tuple[str, str], set[tuple[str, str, str | None]]]
 QUIET = [HealthCheck.too_slow]
-FEW = settings(max_examples=10, deadline=None, suppress_health_check=QUIET, derandomize=True)
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=QUIET, derandomize=True)
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=QUIET, print_blob=True)
 
 
@@ -240,6 +243,33 @@ def check_parts(pipeline: dict[str, Any], rerun: bool) -> None:
     on_a_platform(act)
 
 
+def check_cut_off(pipeline: dict[str, Any], stored: int) -> None:
+    """Cancel a run once so many outcomes are stored, and continue from its first stage."""
+
+    async def act(platform: Platform) -> None:
+        text = json.dumps(pipeline)
+        expected = await outcomes(platform, (await platform.run(text)).execution_id)
+        source = (await platform.start(text)).execution_id
+        folder = platform.engine.storage.root / "executions" / source
+
+        async def is_time() -> bool:
+            ended = (await platform.executions.get(source)).ended
+            return ended or len(list(folder.rglob("*/*.meta.json"))) >= stored
+
+        await eventually(is_time)
+        with contextlib.suppress(ExecutionStateError):  # it may have ended just now
+            await platform.executions.cancel(source, 0.0)
+        for place in expected:
+            replay = await replayed(platform, source, "/".join(place))
+            if replay is not None and place == next(iter(expected)):
+                await check_behind(platform, replay, expected, place)
+            elif replay is not None:
+                found = await outcomes(platform, replay)
+                assert all(found[other] <= expected[other] for other in expected)
+
+    on_a_platform(act)
+
+
 @FEW
 @given(pipelines())
 def test_failing_and_repairing_comes_to_the_same_as_a_clean_run(pipeline: dict[str, Any]) -> None:
@@ -264,3 +294,18 @@ def test_a_replay_equals_that_part_of_a_fresh_run(pipeline: dict[str, Any], reru
 @given(pipelines(), st.booleans())
 def test_replaying_parts_of_many_pipelines(pipeline: dict[str, Any], rerun: bool) -> None:
     check_parts(pipeline, rerun)
+
+
+@FEW
+@given(pipelines(), st.integers(0, 8))
+def test_what_was_cut_off_goes_on_from_where_it_stood(
+    pipeline: dict[str, Any], stored: int
+) -> None:
+    check_cut_off(pipeline, stored)
+
+
+@pytest.mark.long
+@MANY
+@given(pipelines(), st.integers(0, 8))
+def test_continuing_many_pipelines_that_were_cut_off(pipeline: dict[str, Any], stored: int) -> None:
+    check_cut_off(pipeline, stored)

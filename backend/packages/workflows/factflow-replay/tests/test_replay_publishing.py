@@ -20,7 +20,7 @@ routes:
   first:
     inbound: {queue: start, concurrency: 1}
     adapters:
-      - {type: fan, config: {count: 1200}}
+      - {type: fan, config: {count: 700}}
       - {type: keep, config: {below: 0}}
 init_message: {route: first}
 """
@@ -55,7 +55,7 @@ async def held_replay(platform: Platform) -> str:
     execution_id = result.execution.execution_id
 
     async def is_held() -> bool:
-        return await published(platform, execution_id) == PlanProgress(500, 1200)
+        return await published(platform, execution_id) == PlanProgress(500, 700)
 
     await eventually(is_held)
     return execution_id
@@ -77,7 +77,7 @@ async def test_an_execution_does_not_end_before_its_plan_is_published(
     assert (await platform.executions.get(execution_id)).status == "running"
     gate.set()
     ended = await platform.end(execution_id)
-    assert (ended.status, ended.message_count) == ("completed", 1200)
+    assert (ended.status, ended.message_count) == ("completed", 700)
     assert await published(platform, execution_id) is None
 
 

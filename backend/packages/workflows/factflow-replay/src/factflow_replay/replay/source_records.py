@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import msgspec
+
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.outcome_store import OutcomeStore
@@ -89,6 +91,8 @@ class SourceRecords:
                     content_type=child.content_type,
                     metadata={**record.metadata, **child.metadata},
                     replayed_from=record.lineage_id,
+                    source_execution=record.execution_id,
+                    source_message=child.message_id,
                     name=child.name,
                 )
                 yield Announced(message, record.lineage_id)
@@ -105,14 +109,21 @@ class SourceRecords:
         plan = PlanSource(self._store.storage, self.execution_id)
         if await plan.exists():
             async for item in plan.items(0):
-                yield item
+                yield self._as_own(item)
             return
         try:
             message = await stored_init_message(self._store.storage, self._graph, self.execution_id)
         except ObjectNotFoundError:
             return
         if message is not None:
-            yield message
+            yield self._as_own(message)
+
+    def _as_own(self, message: PlannedMessage) -> PlannedMessage:
+        return msgspec.structs.replace(
+            message,
+            source_execution=self.execution_id,
+            source_message=ids.message_id(self.execution_id, message.origin_id),
+        )
 
     async def _keys(self, route: str, stage: str) -> AsyncIterator[str]:
         prefix = keys.stage_prefix(self.execution_id, route, stage)
@@ -139,6 +150,8 @@ def continuing(record: OutcomeRecord, stage: str) -> PlannedMessage:
         content_type=record.content_type or JSON,
         metadata=record.metadata,
         replayed_from=record.lineage_id,
+        source_execution=record.execution_id,
+        source_message=record.message_id,
     )
 
 
@@ -153,4 +166,6 @@ def from_input(record: OutcomeRecord, stage: str) -> PlannedMessage:
         content_type=record.input_content_type or JSON,
         metadata=record.metadata,
         replayed_from=record.lineage_id,
+        source_execution=record.execution_id,
+        source_message=record.message_id,
     )
