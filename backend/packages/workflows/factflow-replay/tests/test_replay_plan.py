@@ -6,10 +6,13 @@ import functools
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_replay.replay import detached_replay_service
+from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_replay.replay.errors import ArtefactsMissingError, ReplayEmptyError
 from factflow_replay.replay.models import ReplayRequest
 from factflow_replay.replay.plan import PlanSource, PlanWriter
@@ -44,6 +47,17 @@ class Greeter:
 def lose_lineage(folder: Path) -> None:
     for path in folder.glob("lineage.db*"):
         path.unlink()
+
+
+def without_lineage(platform: Platform) -> DetachedReplayService:
+    """The service as a program makes it that has no lineage at hand."""
+    return DetachedReplayService(
+        executions=platform.executions,
+        configs=platform.configs,
+        loader=PipelineConfigLoader(platform.engine.registry),
+        registry=platform.engine.registry,
+        storage=platform.engine.storage,
+    )
 
 
 async def test_a_plan_tells_which_code_ran_and_which_will_run(tmp_path: Path) -> None:
@@ -163,12 +177,44 @@ async def test_a_missing_list_of_children_is_told_like_an_artefact(
     assert (result.plan.messages, replay.message_count) == (300, 300)
 
 
+@pytest.mark.parametrize("stage", ["fail", None])
+async def test_a_message_of_which_every_file_is_gone_is_not_left_out_in_silence(
+    platform: Platform, tmp_path: Path, stage: str | None
+) -> None:
+    """Its artefact and its record were deleted; lineage has seen them."""
+    source = (await platform.run(PIPELINE)).execution_id
+    records = await platform.engine.records(source, "first", "fail")
+    outcome = "failed" if stage is None else "stored"
+    lost = next(record for record in records if record.outcome == outcome)
+    other = next(record for record in records if record is not lost)
+    folder = tmp_path / "storage" / "executions" / source / "first" / "fail"
+    for path in list(folder.glob(f"{lost.message_id}*")):
+        path.unlink()
+    await platform.engine.lineage.flush()
+    only: Any = None if stage else "failed"
+    request = ReplayRequest(source, stage, only=only)
+    with pytest.raises(ArtefactsMissingError) as caught:
+        await platform.replays.replay(request)
+    assert caught.value.keys == [lost.key]
+    assert (await platform.executions.list()).total == 1
+    named = ReplayRequest(source, "fail", messages=(other.message_id,))
+    assert (await platform.replays.plan(named)).messages == 1, "others can be named"
+    for path in list(folder.iterdir()):
+        path.unlink()
+    with pytest.raises(ArtefactsMissingError) as caught:
+        await platform.replays.replay(request)
+    assert sorted(caught.value.keys) == sorted(record.key for record in records)
+
+
 async def test_a_source_whose_objects_are_gone_says_so(platform: Platform, tmp_path: Path) -> None:
     source = (await platform.run(PIPELINE)).execution_id
     shutil.rmtree(tmp_path / "storage" / "executions" / source)
     for request in (ReplayRequest(source, "fail"), ReplayRequest(source, only="failed")):
-        with pytest.raises(ReplayEmptyError, match="no object of execution") as caught:
+        with pytest.raises(ArtefactsMissingError):
             await platform.replays.replay(request)
+    for request in (ReplayRequest(source, "fail"), ReplayRequest(source, only="failed")):
+        with pytest.raises(ReplayEmptyError, match="no object of execution") as caught:
+            await without_lineage(platform).replay(request)
         assert f"executions/{source}" in caught.value.hint
     assert (await platform.executions.list()).total == 1
 

@@ -17,6 +17,7 @@ from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay import explanations
 from factflow_replay.replay.config_difference import config_differences
 from factflow_replay.replay.errors import ArtefactsMissingError
+from factflow_replay.replay.lost_records import LostRecords
 from factflow_replay.replay.message_filter import MessageFilter
 from factflow_replay.replay.models import Entry, ReplayPlan, ReplayRequest
 from factflow_replay.replay.plan import PlanDigest, PlanWriter
@@ -51,9 +52,12 @@ class PreparedReplay:
 class PlanMaker:
     """Runs a selection to its end, once, and puts the plan together."""
 
-    def __init__(self, storage: StorageProtocol, registry: AdapterRegistry) -> None:
+    def __init__(
+        self, storage: StorageProtocol, registry: AdapterRegistry, lost: LostRecords
+    ) -> None:
         self._storage = storage
         self._registry = registry
+        self._lost = lost
 
     async def make(self, prepared: PreparedReplay, writer: PlanWriter | None = None) -> ReplayPlan:
         """Return the plan; with a `writer` its lines are stored as they come.
@@ -63,29 +67,27 @@ class PlanMaker:
         """
         digest = PlanDigest()
         entries: dict[tuple[str, str], int] = {}
-        missing: dict[str, None] = {}
-        missing_count = 0
+        missing = _Missing()
         async for window in _windows(prepared.replayer.messages()):
             for key in await self._missing(window):
-                if key not in missing:
-                    missing_count += 1
-                    if len(missing) < KEYS_KEPT:
-                        missing[key] = None
+                missing.add(key)
             for message in window:
                 place = (message.route, message.entry_stage)
                 entries[place] = entries.get(place, 0) + 1
                 line = digest.add(message)
                 if writer is not None:
                     await writer.add(line)
+        async for key in self._lost.keys(prepared.view.layers, _places(prepared)):
+            missing.add(key)
         source_id = prepared.source.execution_id
         counts = prepared.replayer.counts
+        if missing.count and (writer is not None or not digest.count):
+            raise ArtefactsMissingError(list(missing.keys), missing.count)
         if not digest.count:
             if not await self._has_objects(source_id):
                 raise explanations.gone(source_id)
             raise explanations.empty(counts, prepared.target, prepared.wanted, source_id)
-        if writer is not None and missing_count:
-            raise ArtefactsMissingError(list(missing), missing_count)
-        return await self._plan(prepared, digest, entries, list(missing), missing_count)
+        return await self._plan(prepared, digest, entries, missing)
 
     async def _has_objects(self, execution_id: str) -> bool:
         async for _ in self._storage.list(keys.execution_prefix(execution_id)):
@@ -103,8 +105,7 @@ class PlanMaker:
         prepared: PreparedReplay,
         digest: PlanDigest,
         counted: dict[tuple[str, str], int],
-        missing: list[str],
-        missing_count: int,
+        missing: _Missing,
     ) -> ReplayPlan:
         graph, target, draft = prepared.graph, prepared.target, prepared.draft
         entries = tuple(
@@ -132,10 +133,38 @@ class PlanMaker:
             config_hash=config_hash(draft.config_snapshot),
             source_config_hash=prepared.source.config_hash,
             differences=tuple(config_differences(prepared.source_graph.config, graph.config)),
-            missing=tuple(missing),
-            missing_count=missing_count,
+            missing=tuple(missing.keys),
+            missing_count=missing.count,
             note=explanations.note(prepared.replayer.counts, target),
         )
+
+
+class _Missing:
+    """Keys of what storage lacks: the first `KEYS_KEPT` of them, and how many there are."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, None] = {}
+        self.count = 0
+
+    def add(self, key: str) -> None:
+        if key not in self.keys:
+            self.count += 1
+            if len(self.keys) < KEYS_KEPT:
+                self.keys[key] = None
+
+
+def _places(prepared: PreparedReplay) -> list[tuple[str, str]]:
+    """Return the stages whose records are all to be there; where ids were named, those were found."""
+    if prepared.request.messages:
+        return []
+    if prepared.target is not None:
+        return [(prepared.target.route, prepared.target.stage)]
+    graph = prepared.source_graph
+    return [
+        (route, adapter.stage_name)
+        for route in graph.config.routes
+        for adapter in graph.stages(route)
+    ]
 
 
 def _queue(target: ReplayTarget | None, queues: set[str]) -> str | None:

@@ -36,6 +36,11 @@ class SourceView:
         """Return the executions it reads, the source first."""
         return [layer.execution_id for layer in self._layers]
 
+    @property
+    def layers(self) -> Sequence[SourceRecords]:
+        """Return the records of each of them."""
+        return self._layers
+
     async def of_stage(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
         """Yield the outcomes of a stage that count, one per origin. Raises `ObjectDamagedError`."""
         laid = [await layer.message_ids(route, stage) for layer in self._layers[1:]]
