@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,14 @@ def test_a_plan_is_drawn_and_one_that_cannot_run_is_refused(
     line = ["execution", "replay", stub.RUN, "--from-stage", "x", "--dry-run", "--output", "table"]
     shown = factflow(*line)
     assert shown.code == 0
-    for part in ("nothing was started", "70 after stage", "0.1.0+aaa", "0.2.0+bbb", "changed"):
+    for part in (
+        "nothing was started",
+        "no artefact",
+        "70 after stage",
+        "0.1.0+aaa",
+        "0.2.0+bbb",
+        "changed",
+    ):
         assert part in shown.text
     assert "routes.a.adapters.clean.config" in shown.text
     assert max(map(len, shown.text.splitlines())) <= 80
@@ -121,6 +129,17 @@ def test_a_wrong_command_line_asks_nothing(
     ended = factflow("execution", "replay", "x", "--from-stage", "y", *line)
     assert ended.code == 2
     assert said in ended.err
+
+
+def test_a_running_replay_shows_how_much_is_published(
+    server: Any, stub: Any, factflow: Run
+) -> None:
+    line = ["execution", "get", stub.RUN, "--output", "table"]
+    assert "published" not in factflow(*line).text
+    path = f"/executions/{stub.RUN}"
+    running = {"execution_id": stub.RUN, "status": "running", "routes": []}
+    server.answers[f"GET {path}"] = {**running, "plan": {"published": 500, "planned": 960}}
+    assert "500 of 960 planned" in factflow(*line).text
 
 
 def test_a_tree_is_drawn(server: Any, stub: Any, factflow: Run) -> None:
@@ -217,11 +236,12 @@ def test_the_whole_way_with_the_real_server(real_server: None, factflow: Run) ->
     assert factflow("execution", "list").json["total"] == 1
     assert factflow(*repair, "--wait").code == 0
 
+    assert factflow(*replay, "--from-stage", "fail", "--wait").code == 1, "3 fails once more"
     both = factflow(*replay, "--from-stage", "fail", "--with", "repair", "--tag", "both", "--wait")
     assert both.code == 0
     assert both.json["message_count"] == 6
     tree = factflow("execution", "tree", "both").json
-    assert [node["tag"] for node in tree["replays"]] == ["repair", "both"]
+    assert [node["tag"] for node in tree["replays"]] == ["repair", None, "both"]
 
     assert factflow("execution", "diff", "both", "both").code == 0
     more = factflow("execution", "diff", "first", "both", "--stage", "echo")
@@ -232,5 +252,5 @@ def test_the_whole_way_with_the_real_server(real_server: None, factflow: Run) ->
     assert "-failed with ValueError" in changed.json["changes"][0]["diff"]
     refused = factflow(*replay, "--from-stage", "fail", "--with", "first")
     assert refused.code == 7
-    assert "repair, both" in refused.err
+    assert re.search(r"its replays are repair, \S+, both", refused.err)
     assert factflow("execution", "diff", "first", "nobody").code == 6

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+
+from factflow_server.api.schemas.replay import MOST_IDS
+from factflow_testing.waiting import eventually
 
 
 async def ended(client: httpx2.AsyncClient, execution_id: str) -> dict[str, Any]:
@@ -61,6 +65,40 @@ async def test_both_endpoints_are_one_service(
         "/executions/source/replay", json={"from_stage": "square", "tag": "twice"}
     )
     assert (taken.status_code, taken.json()["error_code"]) == (409, "tag_taken")
+
+
+async def test_every_option_means_the_same_at_both_endpoints(
+    client: httpx2.AsyncClient, source: dict[str, Any], numbers_yaml: str
+) -> None:
+    repair = {"only": "failed", "set": {"numbers.square.fail_on": 99}, "tag": "repair"}
+    await ended(client, (await client.post("/executions/source/replay", json=repair)).json()["id"])
+    rows = (await client.get("/lineage", params={"execution_id": source["id"]})).json()["entries"]
+    squared = [row["id"] for row in rows if row["stage"] == "square"]
+    config = {"config_yaml": numbers_yaml.replace("name: numbers", "name: edited")}
+    edited = (await client.post("/configs", json=config)).json()["id"]
+    expected = {
+        (("from_stage", "numbers/square"),): 4,
+        (("from_stage", "square"), ("to_route", "squares")): 3,
+        (("from_stage", "square"), ("rerun", True)): 4,
+        (("from_stage", "square"), ("only", "failed")): 1,
+        (("only", "failed"),): 1,
+        (("from_stage", "square"), ("with", ("repair",))): 4,
+        (("from_stage", "square"), ("messages", tuple(squared[:2]))): 2,
+        (("from_stage", "square"), ("where", ("status=completed", "outcome=stored"))): 3,
+        (("from_stage", "square"), ("sample", 2)): 2,
+        (("from_stage", "square"), ("set", (("numbers.square.fail_on", 1),))): 4,
+        (("from_stage", "square"), ("config_id", edited)): 4,
+    }
+    for options, messages in expected.items():
+        body = {**dict(options), "dry_run": True}
+        if "set" in body:
+            body["set"] = dict(body["set"])
+        one = await client.post("/executions/source/replay", json=body)
+        other = await client.post("/replay", json={**body, "from_execution_id": "source"})
+        assert (one.status_code, other.status_code) == (200, 200), one.text
+        assert one.json() == other.json()
+        assert one.json()["objects_found"] == messages, options
+    assert (await client.get("/executions")).json()["total"] == 2
 
 
 async def test_artefacts_are_sent_to_another_route(
@@ -152,6 +190,56 @@ async def test_repairs_go_on_with_the_results_and_are_compared(
     assert (await client.get("/executions/source/diff/nobody")).status_code == 404
     unknown = await client.get("/executions/source/diff/whole", params={"stage": "nope"})
     assert unknown.json()["error_code"] == "stage_not_found"
+
+
+async def test_a_running_replay_tells_how_much_of_its_plan_is_published(
+    client: httpx2.AsyncClient, gated_yaml: str, tmp_path: Path
+) -> None:
+    (tmp_path / "open").touch()
+    config = (await client.post("/configs", json={"config_yaml": gated_yaml})).json()
+    source = (await client.post("/executions", json={"config_id": config["id"]})).json()
+    assert (await ended(client, source["id"]))["plan"] is None
+    (tmp_path / "open").unlink()
+    body = {"from_stage": "gate", "rerun": True}
+    replay = (await client.post(f"/executions/{source['id']}/replay", json=body)).json()
+
+    async def is_published() -> bool:
+        answer = (await client.get(f"/executions/{replay['id']}")).json()
+        return bool(answer["plan"] == {"published": 1, "planned": 1})
+
+    await eventually(is_published)
+    (tmp_path / "open").touch()
+    assert (await ended(client, replay["id"]))["plan"] is None
+
+
+async def test_a_damaged_record_of_the_source_refuses_the_replay_and_is_named(
+    client: httpx2.AsyncClient, source: dict[str, Any], tmp_path: Path
+) -> None:
+    stage = tmp_path / "data" / "storage" / "executions" / source["id"] / "numbers" / "square"
+    record = min(stage.glob("*.meta.json"))
+    record.write_text('{"route": "num')
+    for body in ({"from_stage": "square"}, {"from_stage": "square", "dry_run": True}):
+        refused = await client.post("/executions/source/replay", json=body)
+        answer = refused.json()
+        assert (refused.status_code, answer["error_code"]) == (409, "object_damaged")
+        assert record.name.partition(".")[0] in answer["detail"]
+        assert record.name in answer["hint"]
+    assert (await client.get("/executions")).json()["total"] == 1
+    assert [path.name for path in stage.parents[2].iterdir()] == [source["id"]]
+
+
+async def test_as_many_ids_as_are_allowed_fit_into_a_request(
+    client: httpx2.AsyncClient, source: dict[str, Any]
+) -> None:
+    named = [f"{number:032x}" for number in range(MOST_IDS)]
+    body = {"from_stage": "square", "messages": named}
+    refused = await client.post("/executions/source/replay", json=body)
+    assert refused.json()["error_code"] == "messages_not_found"
+    more = await client.post(
+        "/executions/source/replay", json={**body, "messages": [*named, "one more"]}
+    )
+    assert more.json()["error_code"] == "invalid_request"
+    assert "100000" in more.text
 
 
 async def test_a_replay_of_nobody_is_not_found(client: httpx2.AsyncClient) -> None:

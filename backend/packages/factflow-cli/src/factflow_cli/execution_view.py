@@ -82,6 +82,7 @@ def draw_execution(execution: Row) -> None:
             ("replay of", execution.get("parent_execution_id")),
             ("held by", ", ".join(map(str, execution.get("held_by") or [])) or None),
             ("recoveries", _recoveries(execution)),
+            ("published", _published(execution.get("plan"))),
             ("warning", execution.get("warning")),
             ("error", error.get("message", error) if isinstance(error, Mapping) else error),
         ]
@@ -103,6 +104,12 @@ def _recoveries(execution: Row) -> str | None:
         settled, announced = last.get("settled"), last.get("announced")
         source = f"its queue, {settled} of {announced} messages had ended"
     return f"{count}, last {moment(last.get('at'))} from {source}"
+
+
+def _published(plan: Any) -> str | None:
+    if not isinstance(plan, Mapping):
+        return None
+    return f"{plan.get('published')} of {plan.get('planned')} planned"
 
 
 def _config(execution: Row) -> str:

@@ -91,7 +91,7 @@ def draw_plan(plan: Row) -> None:
             ("plan", "nothing was started"),
             *_selection(plan),
             ("config", config if plan.get("config_version") else plan.get("config_name")),
-            ("missing", plan.get("missing_count") or None),
+            ("missing", _missing(plan.get("missing_count"))),
             ("note", plan.get("note")),
         ]
     )
@@ -147,6 +147,10 @@ def draw_diff(diff: Row) -> None:
     if diff.get("changes_left"):
         print_line()
         print_line(f"{diff['changes_left']} more differ, --limit shows more")
+
+
+def _missing(count: Any) -> str:
+    return "no artefact" if not count else f"{count} artefact{'' if count == 1 else 's'}"
 
 
 def _selection(replay: Row) -> list[tuple[str, Any]]:

@@ -20,7 +20,7 @@ class PlannedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """A message that a publisher puts into an execution, before it has an id there.
 
     `origin_id` is the one it had in the source, so that both runs can be compared. `replayed_from` is
-    the lineage row it continues from, in the source execution.
+    the lineage row it continues from, `source_execution` and `source_message` the message it was there.
     """
 
     origin_id: str
@@ -31,6 +31,8 @@ class PlannedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     content_type: str
     metadata: dict[str, Any] = {}
     replayed_from: str | None = None
+    source_execution: str = ""
+    source_message: str = ""
     name: str = ""
     """What it was called among its siblings, for the message that follows it on another way."""
 

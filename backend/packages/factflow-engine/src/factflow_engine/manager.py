@@ -155,6 +155,11 @@ class OrchestratorManager:
         orchestrator = self._orchestrators.get(execution_id)
         return orchestrator.runtime() if orchestrator is not None else []
 
+    def published(self, execution_id: str) -> int | None:
+        """Return how many items an execution's publisher has announced; None when it does not run here."""
+        orchestrator = self._orchestrators.get(execution_id)
+        return orchestrator.published if orchestrator is not None else None
+
     def holding(self) -> dict[str, dict[str, str]]:
         """Return why routes hold, by execution and route."""
         return {

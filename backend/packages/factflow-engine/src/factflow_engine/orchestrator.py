@@ -58,7 +58,8 @@ class PipelineOrchestrator:
         self._scope = QueueScope(spec.execution_id, spec.generation)
         self._stages: list[tuple[str, Stage]] = []
         self._processors: dict[str, ReactiveRouteProcessor] = {}
-        self._publisher: asyncio.Task[None] | None = None
+        self._publisher = Publisher(spec, self._graph, self._scope, services)
+        self._publishing: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[tuple[FinalStatus, float]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -79,9 +80,8 @@ class PipelineOrchestrator:
         for route_id, processor in self._processors.items():
             queue = self._graph.route(route_id).inbound.queue
             processor.start(queue, paused=route_id in self._services.paused_routes)
-        publisher = Publisher(self.spec, self._graph, self._scope, self._services)
-        self._publisher = asyncio.create_task(
-            self._publish(publisher), name=f"{self.spec.execution_id}/publisher"
+        self._publishing = asyncio.create_task(
+            self._publish(), name=f"{self.spec.execution_id}/publisher"
         )
 
     def stop(self, status: FinalStatus, grace_seconds: float) -> None:
@@ -118,6 +118,11 @@ class PipelineOrchestrator:
                 )
             )
         return result
+
+    @property
+    def published(self) -> int:
+        """Return how many of the items that start the execution have been announced."""
+        return self._publisher.published
 
     def holding(self) -> dict[str, str]:
         """Return why routes hold, by route; empty when none does."""
@@ -210,17 +215,17 @@ class PipelineOrchestrator:
                     "adapter did not close", route=route_id, stage=stage.name, error=str(error)
                 )
 
-    async def _publish(self, publisher: Publisher) -> None:
+    async def _publish(self) -> None:
         try:
-            await publisher.run()
+            await self._publisher.run()
         except Exception as error:  # noqa: BLE001 - whatever it is ends the execution, loudly
             self._on_fault(error)
 
     async def _rest(self, grace_seconds: float) -> None:
-        if self._publisher is not None:
-            self._publisher.cancel()
+        if self._publishing is not None:
+            self._publishing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._publisher
+                await self._publishing
         await asyncio.gather(
             *(processor.stop(grace_seconds) for processor in self._processors.values())
         )

@@ -30,6 +30,8 @@ class Publisher:
         self._scope = scope
         self._services = services
         self._holder = Holder(f"{spec.execution_id}/publisher")
+        self.published = 0
+        """Items announced so far, those of earlier runs too."""
 
     async def run(self) -> None:
         """Publish what has not been published yet, then settle the publisher.
@@ -39,7 +41,7 @@ class Publisher:
         queue, scope = self._services.queue, self._scope
         start = await self._holder.until_done(lambda: queue.publisher_cursor(scope))
         chunk: list[OutgoingMessage] = []
-        position = start
+        position = self.published = start
         async for item in self._items(start):
             chunk.append(self._outgoing(item))
             position += 1
@@ -54,6 +56,7 @@ class Publisher:
         await self._holder.until_done(
             lambda: self._services.queue.publish(self._scope, chunk, cursor=position)
         )
+        self.published = position
 
     def _items(self, start: int) -> AsyncIterator[PlannedMessage]:
         if self._spec.source is not None:

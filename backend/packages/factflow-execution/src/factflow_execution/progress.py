@@ -50,6 +50,14 @@ class ExecutionStats:
     stages: tuple[StageStats, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PlanProgress:
+    """How many of the messages that a replay planned are in its queues, or have been."""
+
+    published: int
+    planned: int
+
+
 class ProgressService:
     """Answers how far executions are."""
 
@@ -85,6 +93,14 @@ class ProgressService:
             )
             for route_id, route in config.routes.items()
         ]
+
+    def plan(self, execution: PipelineExecution) -> PlanProgress | None:
+        """Return how far a replay is with its plan; None when it does not run, or is none."""
+        planned = (execution.replay_source or {}).get("planned_messages")
+        published = self._manager.published(execution.execution_id)
+        if execution.ended or published is None or not isinstance(planned, int):
+            return None
+        return PlanProgress(published, planned)
 
     async def stats(self, execution: PipelineExecution) -> ExecutionStats:
         """Return an execution's counts. Raises `LineageUnavailableError`."""

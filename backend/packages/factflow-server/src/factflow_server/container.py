@@ -187,6 +187,7 @@ async def _join(
             loader=loader,
             registry=registry,
             storage=storage,
+            lineage=lineage_repository,
         ),
         recovery=RecoveryManager(executions, storage),
         lineage_filler=lineage_filler,

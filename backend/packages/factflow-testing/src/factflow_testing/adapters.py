@@ -112,6 +112,8 @@ class KeepAdapter:
 class BatchDoubleConfig(AdapterConfigModel):
     poison: list[int] = Field(default_factory=list)
     """A batch with one of these numbers fails as a whole."""
+    tell: bool = True
+    """Tell in each payload how many were in its batch, which is a matter of chance."""
 
 
 @register_adapter_type("batch_double", config=BatchDoubleConfig)
@@ -124,10 +126,8 @@ class BatchDoubleAdapter:
     async def process_batch(self, contexts: Sequence[PipelineContext]) -> list[AdapterResult]:
         if any(context.payload["n"] in self._config.poison for context in contexts):
             raise RuntimeError("poison in the batch")
-        return [
-            AdapterResult({"n": context.payload["n"] * 2, "together": len(contexts)})
-            for context in contexts
-        ]
+        told = {"together": len(contexts)} if self._config.tell else {}
+        return [AdapterResult({"n": context.payload["n"] * 2, **told}) for context in contexts]
 
 
 @register_adapter_type("hang")

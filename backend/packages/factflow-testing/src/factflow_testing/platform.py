@@ -93,6 +93,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
                 loader=loader,
                 registry=engine.registry,
                 storage=engine.storage,
+                lineage=engine.rows,
             )
             recovery = RecoveryManager(executions, engine.storage)
             filler = LineageFiller(

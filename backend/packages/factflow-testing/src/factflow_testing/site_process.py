@@ -84,6 +84,19 @@ class Page:
     write: Callable[[BufferedIOBase], None] | None = None
 
 
+class CountedPages(dict[str, Page]):
+    """The pages of a site by path, and every path that was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """Return a page, and note that it was asked for."""
+        self.asked.append(path)
+        return super().get(path, default)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     pages: Mapping[str, Page]

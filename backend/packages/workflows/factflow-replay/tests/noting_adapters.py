@@ -18,11 +18,12 @@ class NoteConfig(AdapterConfigModel):
 
 @register_adapter_type("note", config=NoteConfig)
 class NoteAdapter:
-    """Counts in the metadata how often it ran for a message."""
+    """Counts in the metadata how often it ran for a message, and tells whether in a replay."""
 
     def __init__(self, config: NoteConfig) -> None:
         del config
 
     async def process(self, context: PipelineContext) -> AdapterResult:
         before = context.metadata.get("noted", 0)
-        return AdapterResult({**context.payload, "before": before}, metadata={"noted": before + 1})
+        told = {"before": before, "is_replay": context.is_replay}
+        return AdapterResult({**context.payload, **told}, metadata={"noted": before + 1})

@@ -55,6 +55,21 @@ async def test_two_runs_of_one_pipeline_are_the_same(platform: Platform) -> None
     assert found.changes == []
 
 
+async def test_durations_are_compared_over_what_both_did(platform: Platform) -> None:
+    slow = PIPELINE.replace("{type: echo, stage: mark}", "{type: misbehave, config: {how: stall}}")
+    quick = slow.replace("how: stall", "how: none").replace("count: 5", "count: 1")
+    one, two = [
+        (await platform.run(text)).execution_id
+        for text in (slow.replace("count: 5", "count: 1"), quick)
+    ]
+    found = await compared(platform, one, two, stage="misbehave")
+    (stage,) = found.stages
+    assert (stage.same, stage.changed) == (1, 0)
+    assert stage.avg_ms_a is not None
+    assert stage.avg_ms_b is not None
+    assert stage.avg_ms_a > 1000 > stage.avg_ms_b
+
+
 async def test_a_replay_is_compared_where_it_ran(platform: Platform) -> None:
     source = (await platform.run(PIPELINE)).execution_id
     replay = await replayed(platform, source, "fail")

@@ -1,41 +1,44 @@
 """What holds for replays of any pipeline: repairing comes to the same as never having failed, a replay
-comes to the same as that part of a fresh run, and the source stays as it was, byte for byte."""
+comes to the same as that part of a fresh run."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
-import random
-import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.outcome_store import OutcomeStore
+from factflow_execution.errors import ExecutionStateError
 from factflow_execution.snapshot import snapshot_config
-from factflow_replay.replay.errors import ReplayEmptyError, ReplayRefusedError
+from factflow_replay.replay.errors import ReplayEmptyError
 from factflow_replay.replay.models import ReplayRequest
 from factflow_replay.replay.source_records import SourceRecords
 from factflow_replay.replay.source_view import SourceView
 from factflow_testing.platform import Platform, platform_in
+from factflow_testing.waiting import eventually
 
 NEVER = [9999]
+GRAVES = "graves"
+FAULTY = {"fail": "numbers", "batch_double": "poison"}
+"""The setting that makes a type fail."""
 Outcomes = dict[tuple[str, str], set[tuple[str, str, str | None]]]
-FEW = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+QUIET = [HealthCheck.too_slow]
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=QUIET, derandomize=True)
+MANY = settings(max_examples=100, deadline=None, suppress_health_check=QUIET, print_blob=True)
 
 
 @st.composite
 def stages(draw: st.DrawFn, number: int) -> list[dict[str, Any]]:
-    """Up to three stages; those named `fault…` are the ones that fail."""
+    """Up to three stages; those named `fault…` and some batches are the ones that fail."""
     found = []
     for place in range(draw(st.integers(1, 3))):
         kind = draw(st.sampled_from(["echo", "fail", "fail", "keep", "increment", "batch", "fan"]))
@@ -48,8 +51,10 @@ def stages(draw: st.DrawFn, number: int) -> list[dict[str, Any]]:
         elif kind == "fan":
             stage["config"] = {"count": draw(st.integers(1, 3)), "keyed": draw(st.booleans())}
         elif kind == "batch":
-            stage |= {"type": "batch_double", "batch": {"size": 1, "wait_ms": 0}}
-        if kind in {"echo", "fail", "increment"} and draw(st.booleans()):
+            poison = sorted(draw(st.sets(st.integers(0, 5), max_size=1)))
+            stage |= {"type": "batch_double", "config": {"tell": False, "poison": poison}}
+            stage["batch"] = {"size": draw(st.integers(1, 4)), "wait_ms": 3}
+        if draw(st.integers(0, 3)) == 0:
             value = draw(st.integers(0, 4))
             stage["condition"] = {"field": "n", "operator": "gt", "value": value}
         found.append(stage)
@@ -58,7 +63,8 @@ def stages(draw: st.DrawFn, number: int) -> list[dict[str, Any]]:
 
 @st.composite
 def pipelines(draw: st.DrawFn) -> dict[str, Any]:
-    """A fan, then one to three routes in a row; the last may be a loop with an exit."""
+    """A fan, then one to three routes in a row; the last one or two may be a loop with an exit, and a
+    route for what failed in some of them may stand beside them."""
     count = draw(st.integers(1, 3))
     routes: dict[str, Any] = {}
     for number in range(count):
@@ -72,22 +78,42 @@ def pipelines(draw: st.DrawFn) -> dict[str, Any]:
         }
     last = routes[f"r{count - 1}"]
     if count > 1 and draw(st.booleans()):
+        back_to = draw(st.integers(max(1, count - 2), count - 1))
+        for number in range(back_to, count):
+            block = routes[f"r{number}"]
+            block["adapters"] = [s for s in block["adapters"] if s["type"] != "fan"] or [
+                {"type": "echo", "stage": f"echo{number}"}
+            ]
         turn = {"type": "increment", "stage": "turn"}
         leave = {"type": "keep", "stage": "leave", "config": {"below": 4}}
-        flat = [s for s in last["adapters"] if s["type"] not in {"fan", "batch_double"}]
-        last |= {"adapters": [*flat, turn, leave], "outbound": {"queue": f"q{count - 1}"}}
+        last["adapters"] += [turn, leave]
+        last["outbound"] = {"queue": f"q{back_to}"}
     else:
         del last["outbound"]
+    if draw(st.booleans()):
+        for block in draw(st.lists(st.sampled_from(list(routes.values())), min_size=1)):
+            block["error_handling"] = {"dead_letter_queue": GRAVES}
+        routes[GRAVES] = {"inbound": {"queue": GRAVES}, "adapters": draw(gravediggers())}
     return {"version": "1.0", "routes": routes, "init_message": {"route": "r0"}}
+
+
+@st.composite
+def gravediggers(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """What is done with dead letters: noted, and for some that fails too."""
+    chain: list[dict[str, Any]] = [{"type": "echo", "stage": "note"}]
+    if draw(st.booleans()):
+        numbers = sorted(draw(st.sets(st.integers(0, 5), min_size=1)))
+        chain.append({"type": "fail", "stage": "bury", "config": {"numbers": numbers}})
+    return chain
 
 
 def faults(pipeline: dict[str, Any]) -> dict[str, list[int]]:
     """Overrides that take every fault away."""
     return {
-        f"{route}.{stage['stage']}.numbers": NEVER
+        f"{route}.{stage['stage']}.{FAULTY[stage['type']]}": NEVER
         for route, block in pipeline["routes"].items()
         for stage in block["adapters"]
-        if stage["type"] == "fail"
+        if stage["type"] in FAULTY
     }
 
 
@@ -95,8 +121,8 @@ def without_faults(pipeline: dict[str, Any]) -> dict[str, Any]:
     clean: dict[str, Any] = json.loads(json.dumps(pipeline))
     for block in clean["routes"].values():
         for stage in block["adapters"]:
-            if stage["type"] == "fail":
-                stage["config"]["numbers"] = NEVER
+            if stage["type"] in FAULTY:
+                stage["config"][FAULTY[stage["type"]]] = NEVER
     return clean
 
 
@@ -126,19 +152,59 @@ async def replayed(platform: Platform, *args: Any, **kwargs: Any) -> str | None:
     return (await platform.end(result.execution.execution_id)).execution_id
 
 
-def on_a_platform(act: Callable[[Platform, Path], Awaitable[None]]) -> None:
+async def letters(platform: Platform, execution: str, first: tuple[str, str]) -> set[str]:
+    """The origins of the dead letters that a stage sent, and those behind it in the YAML."""
+    snapshot = snapshot_config((await platform.executions.get(execution)).config_snapshot)
+    graph = PipelineGraph(snapshot)
+    records = SourceRecords(execution, graph, OutcomeStore(platform.engine.storage))
+    order = [
+        (route, stage.stage_name) for route in snapshot.routes for stage in graph.stages(route)
+    ]
+    return {
+        child.message.origin_id
+        for place in order[order.index(first) :]
+        async for record in records.of_stage(*place)
+        if record.outcome == "failed"
+        async for child in records.children(record)
+    }
+
+
+async def check_behind(
+    platform: Platform,
+    replay: str,
+    expected: Outcomes,
+    place: tuple[str, str],
+    dead: set[str] | None = None,
+) -> None:
+    """Check that a replay did all that lies behind a stage, and nothing that no fresh run does.
+
+    Beside its own way lie only the dead letters: at least those in `dead` are to come again.
+    """
+    found = await outcomes(platform, replay)
+    order = list(expected)
+    for other in order:
+        assert found[other] <= expected[other], f"{other} of the replay from {place}"
+    for behind in order[order.index(place) + 1 :]:
+        if behind[0] == place[0] or behind[0] != GRAVES or dead is None:
+            assert found[behind] == expected[behind], f"{behind}, behind {place}"
+        else:
+            again = {outcome for outcome in expected[behind] if outcome[0] in dead}
+            assert again <= found[behind], f"{behind}, the dead letters behind {place}"
+
+
+def on_a_platform(act: Callable[[Platform], Awaitable[None]]) -> None:
     async def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
             async with platform_in(Path(folder)) as platform:
-                await act(platform, Path(folder))
+                await act(platform)
 
     asyncio.run(run())
 
 
-@FEW
-@given(pipelines())
-def test_failing_and_repairing_comes_to_the_same_as_a_clean_run(pipeline: dict[str, Any]) -> None:
-    async def act(platform: Platform, _folder: Path) -> None:
+def check_repair(pipeline: dict[str, Any]) -> None:
+    """Run with faults, repair, and go on from every stage with both."""
+
+    async def act(platform: Platform) -> None:
         source = (await platform.run(json.dumps(pipeline))).execution_id
         fresh = (await platform.run(json.dumps(without_faults(pipeline)))).execution_id
         expected = await outcomes(platform, fresh)
@@ -155,113 +221,91 @@ def test_failing_and_repairing_comes_to_the_same_as_a_clean_run(pipeline: dict[s
     on_a_platform(act)
 
 
-async def check_behind(
-    platform: Platform, replay: str, expected: Outcomes, place: tuple[str, str]
-) -> None:
-    """Check that a replay did all that lies behind a stage, and nothing that no fresh run does."""
-    found = await outcomes(platform, replay)
-    order = list(expected)
-    for other in order:
-        assert found[other] <= expected[other], f"{other} of the replay from {place}"
-    for behind in order[order.index(place) + 1 :]:
-        assert found[behind] == expected[behind], f"{behind}, behind {place}"
+def check_parts(pipeline: dict[str, Any], rerun: bool) -> None:
+    """Run, and replay from every stage, once and once more with that replay laid over."""
 
-
-@FEW
-@given(pipelines(), st.booleans())
-def test_a_replay_equals_that_part_of_a_fresh_run(pipeline: dict[str, Any], rerun: bool) -> None:
-    async def act(platform: Platform, _folder: Path) -> None:
+    async def act(platform: Platform) -> None:
         source = (await platform.run(json.dumps(pipeline))).execution_id
         expected = await outcomes(platform, source)
         for place in expected:
             replay = await replayed(platform, source, "/".join(place), rerun=rerun)
             if replay is None:
                 continue
-            await check_behind(platform, replay, expected, place)
+            dead = await letters(platform, source, place)
+            await check_behind(platform, replay, expected, place, dead)
             if rerun:
                 assert (await outcomes(platform, replay))[place] == expected[place]
             if expected[place]:
                 again = await replayed(platform, source, "/".join(place), overlays=(replay,))
                 if again is not None:
-                    await check_behind(platform, again, expected, place)
+                    await check_behind(platform, again, expected, place, dead)
 
     on_a_platform(act)
 
 
-def manifest(folder: Path, execution: str) -> dict[str, str]:
-    root = folder / "storage" / "executions" / execution
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in root.rglob("*")
-        if path.is_file()
-    }
+def check_cut_off(pipeline: dict[str, Any], stored: int) -> None:
+    """Cancel a run once so many outcomes are stored, and continue from its first stage."""
+
+    async def act(platform: Platform) -> None:
+        text = json.dumps(pipeline)
+        expected = await outcomes(platform, (await platform.run(text)).execution_id)
+        source = (await platform.start(text)).execution_id
+        folder = platform.engine.storage.root / "executions" / source
+
+        async def is_time() -> bool:
+            ended = (await platform.executions.get(source)).ended
+            return ended or len(list(folder.rglob("*/*.meta.json"))) >= stored
+
+        await eventually(is_time)
+        with contextlib.suppress(ExecutionStateError):  # it may have ended just now
+            await platform.executions.cancel(source, 0.0)
+        for place in expected:
+            replay = await replayed(platform, source, "/".join(place))
+            if replay is not None and place == next(iter(expected)):
+                await check_behind(platform, replay, expected, place)
+            elif replay is not None:
+                found = await outcomes(platform, replay)
+                assert all(found[other] <= expected[other] for other in expected)
+
+    on_a_platform(act)
 
 
-def lineage_rows(folder: Path, execution: str) -> list[Any]:
-    """All tables of the lineage database, as far as they speak of an execution."""
-    database = sqlite3.connect(folder / "lineage.db")
-    tables = database.execute("select name from sqlite_master where type = 'table'").fetchall()
-    rows = []
-    for (table,) in sorted(tables):
-        columns = [row[1] for row in database.execute(f"pragma table_info({table})")]
-        if "execution_id" in columns:
-            query = f"select * from {table} where execution_id = ? order by 1, 2"
-            rows.append((table, database.execute(query, (execution,)).fetchall()))
-    database.close()
-    return rows
+@FEW
+@given(pipelines())
+def test_failing_and_repairing_comes_to_the_same_as_a_clean_run(pipeline: dict[str, Any]) -> None:
+    check_repair(pipeline)
 
 
-SOURCE = """
-version: "1.0"
-routes:
-  first:
-    inbound: {queue: start}
-    adapters:
-      - {type: fan, config: {count: 9}}
-      - {type: fail, config: {numbers: [3, 4]}}
-      - {type: keep, config: {below: 7}}
-      - {type: echo, condition: {field: n, operator: gt, value: 2}}
-    outbound: middle
-  second:
-    inbound: {queue: middle}
-    adapters:
-      - {type: fan, stage: parts, config: {count: 2, keyed: false}}
-      - {type: fail, stage: picky, config: {numbers: [1]}}
-init_message: {route: first}
-"""
+@pytest.mark.long
+@MANY
+@given(pipelines())
+def test_repairing_many_pipelines(pipeline: dict[str, Any]) -> None:
+    check_repair(pipeline)
 
 
-async def test_twenty_replays_leave_the_source_as_it_was(
-    platform: Platform, tmp_path: Path
+@FEW
+@given(pipelines(), st.booleans())
+def test_a_replay_equals_that_part_of_a_fresh_run(pipeline: dict[str, Any], rerun: bool) -> None:
+    check_parts(pipeline, rerun)
+
+
+@pytest.mark.long
+@MANY
+@given(pipelines(), st.booleans())
+def test_replaying_parts_of_many_pipelines(pipeline: dict[str, Any], rerun: bool) -> None:
+    check_parts(pipeline, rerun)
+
+
+@FEW
+@given(pipelines(), st.integers(0, 8))
+def test_what_was_cut_off_goes_on_from_where_it_stood(
+    pipeline: dict[str, Any], stored: int
 ) -> None:
-    source = await platform.run(SOURCE)
-    await platform.engine.lineage.flush()
-    objects, rows = (
-        manifest(tmp_path, source.execution_id),
-        lineage_rows(tmp_path, source.execution_id),
-    )
-    assert len(objects) > 50
-    assert any(found for _, found in rows)
-    chance = random.Random(7)
-    done: list[str] = []
-    while len(done) < 20:
-        replay = None
-        request: dict[str, Any] = {
-            "from_stage": chance.choice(["fan", "fail", "keep", "echo", "parts", "picky"]),
-            "rerun": chance.random() < 0.4,
-            "only": "failed" if chance.random() < 0.2 else None,
-            "to_route": "second" if chance.random() < 0.2 else None,
-            "sample": chance.choice([None, None, 3]),
-            "overlays": tuple(chance.sample(done, min(len(done), chance.randint(0, 2)))),
-            "overrides": chance.choice([{}, {"first.fail.numbers": NEVER}, {"first.fan.count": 5}]),
-        }
-        with contextlib.suppress(
-            ReplayRefusedError
-        ):  # what chance put together may contradict itself
-            replay = await replayed(platform, source.execution_id, **request)
-        if replay is not None:
-            done.append(replay)
-    await platform.engine.lineage.flush()
-    assert manifest(tmp_path, source.execution_id) == objects
-    assert lineage_rows(tmp_path, source.execution_id) == rows
-    assert await platform.executions.get(source.execution_id) == source
+    check_cut_off(pipeline, stored)
+
+
+@pytest.mark.long
+@MANY
+@given(pipelines(), st.integers(0, 8))
+def test_continuing_many_pipelines_that_were_cut_off(pipeline: dict[str, Any], stored: int) -> None:
+    check_cut_off(pipeline, stored)

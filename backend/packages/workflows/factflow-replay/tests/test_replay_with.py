@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from factflow_execution.errors import ExecutionNotFoundError
+from factflow_replay.replay import source_records
 from factflow_replay.replay.errors import NotAReplayError, ReplayEmptyError, ReplayRefusedError
 from factflow_replay.replay.models import ReplayRequest
 from factflow_testing.platform import Platform
@@ -101,6 +102,24 @@ async def test_children_of_a_covered_outcome_are_replaced(platform: Platform, nu
         assert result.plan.messages == 4
         ended = await numbers(replay, "second", "end")
         assert ended == ([0, 1, 2] if stage == "fan" else [0, 1, 2, 3])
+
+
+async def test_a_large_overlay_is_read_like_a_small_one(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above some number of messages its ids are not held in memory, but looked up."""
+    source = (await platform.run(PIPELINE)).execution_id
+    one = await fixed(platform, source)
+    two = await fixed(platform, source, **{"first.mark.fields.by": "second"})
+    requests = [
+        ReplayRequest(source, stage, rerun=rerun, overlays=(one, two))
+        for stage in ("fail", "mark", "last")
+        for rerun in (False, True)
+    ]
+    expected = [await platform.replays.plan(request) for request in requests]
+    monkeypatch.setattr(source_records, "IDS_HELD", 0)
+    assert [await platform.replays.plan(request) for request in requests] == expected
+    assert [plan.messages for plan in expected] == [6, 6, 5, 5, 5, 5]
 
 
 async def test_a_filtered_outcome_takes_its_later_stages_along(

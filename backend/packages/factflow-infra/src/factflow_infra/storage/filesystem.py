@@ -128,7 +128,10 @@ class FilesystemStorageProvider:
         except ObjectNotFoundError as error:
             raise ObjectNotFoundError(key) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ObjectDamagedError(f"the record of {owner!r} is damaged: {error}") from error
+            raise ObjectDamagedError(
+                f"the record of {owner!r} is damaged: {error}",
+                hint=f"restore {owner}{RECORD_SUFFIX} from a copy; what it says stands nowhere else",
+            ) from error
         if not isinstance(fields, dict):
             raise ObjectDamagedError(f"the record of {owner!r} is damaged: it is no JSON object")
         return fields

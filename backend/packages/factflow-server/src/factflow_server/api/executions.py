@@ -18,6 +18,7 @@ from factflow_server.api.schemas.executions import (
     ExecutionPage,
     ExecutionSchema,
     ExecutionStatsSchema,
+    PlanProgressSchema,
     RouteProgressSchema,
     RoutesResponse,
     StartBody,
@@ -69,12 +70,14 @@ async def list_executions(
 async def get_execution(execution_id: str, services: Services) -> ExecutionDetailSchema:
     """Get an execution by its id or tag, with its snapshot and the state of its routes."""
     execution = await services.executions.get(execution_id)
+    plan = services.progress.plan(execution)
     return ExecutionDetailSchema(
         **execution_fields(execution),
         config_snapshot=execution.config_snapshot,
         metadata=execution.metadata,
         error_info=execution.error_info,
         held_by=await services.executions.holds.held_by(execution.execution_id),
+        plan=None if plan is None else PlanProgressSchema.model_validate(plan),
         routes=await _routes(services, execution),
     )
 

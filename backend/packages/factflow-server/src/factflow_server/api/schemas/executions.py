@@ -114,14 +114,24 @@ class RouteProgressSchema(BaseModel):
     avg_duration_ms: float | None
 
 
+class PlanProgressSchema(BaseModel):
+    """How many of the messages that a replay planned are in its queues, or have been."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    published: int
+    planned: int
+
+
 class ExecutionDetailSchema(ExecutionSchema):
-    """An execution with its snapshot and the state of its routes."""
+    """An execution with its snapshot and the state of its routes; `plan` is of a replay that runs."""
 
     config_snapshot: str
     metadata: dict[str, Any]
     error_info: dict[str, Any] | None
     held_by: list[str]
     """Executions that still read what this one stored: replays that have not completed."""
+    plan: PlanProgressSchema | None
     routes: list[RouteProgressSchema]
 
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from factflow_replay.replay.models import ReplayPlan, ReplayRequest, ReplayResult
 from factflow_server.api.schemas.executions import ExecutionSchema, execution_fields
 
+MOST_IDS = 100_000
+"""So many fit into a request."""
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -26,7 +28,7 @@ class ReplayBody(BaseModel):
     rerun: bool = False
     only: Literal["failed"] | None = None
     overlays: list[Name] = Field(default_factory=list, alias="with", max_length=100)
-    messages: list[Name] = Field(default_factory=list, max_length=200_000)
+    messages: list[Name] = Field(default_factory=list, max_length=MOST_IDS)
     where: list[Annotated[str, Field(min_length=1, max_length=2_000)]] = Field(
         default_factory=list, max_length=100
     )

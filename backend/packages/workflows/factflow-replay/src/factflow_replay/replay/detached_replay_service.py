@@ -10,7 +10,9 @@ from factflow_engine.execution_spec import MessageSource
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution.config_service import ConfigService
 from factflow_execution.execution_service import ExecutionService
+from factflow_lineage.repository import PipelineLineageRepository
 from factflow_protocols.storage import StorageProtocol
+from factflow_replay.replay.lost_records import LostRecords
 from factflow_replay.replay.models import ReplayPlan, ReplayRequest, ReplayResult
 from factflow_replay.replay.plan import PlanWriter
 from factflow_replay.replay.planner import ReplayPlanner
@@ -18,7 +20,10 @@ from factflow_replay.replay.replay_plan import PlanMaker, provenance
 
 
 class DetachedReplayService:
-    """Selects from the source's records, checks that every artefact is there, then launches."""
+    """Selects from the source's records, checks that every artefact is there, then launches.
+
+    With `lineage` it also notices outcomes of which storage has lost every file.
+    """
 
     def __init__(
         self,
@@ -28,18 +33,20 @@ class DetachedReplayService:
         loader: PipelineConfigLoader,
         registry: AdapterRegistry,
         storage: StorageProtocol,
+        lineage: PipelineLineageRepository | None = None,
     ) -> None:
         self._executions = executions
         self._storage = storage
         self._planner = ReplayPlanner(
             executions=executions, configs=configs, loader=loader, storage=storage
         )
-        self._maker = PlanMaker(storage, registry)
+        self._maker = PlanMaker(storage, registry, LostRecords(lineage))
 
     async def plan(self, request: ReplayRequest) -> ReplayPlan:
         """Return exactly what `replay` would do, without doing it.
 
-        Raises what `replay` raises, but reports missing artefacts instead of raising.
+        Raises what `replay` raises, but reports missing artefacts instead of raising; only a missing list
+        of children is raised, as nobody can say then what is in it.
         """
         return await self._maker.make(await self._planner.prepare(request))
 

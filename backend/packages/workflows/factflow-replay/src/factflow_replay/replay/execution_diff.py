@@ -13,7 +13,6 @@ from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import PipelineExecution
 from factflow_execution.snapshot import snapshot_config
-from factflow_foundation import ids
 from factflow_foundation.records import OutcomeRecord
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay.content_diff import ContentDiff
@@ -22,6 +21,8 @@ from factflow_replay.replay.route_resolver import stage_names
 from factflow_replay.replay.source_records import SourceRecords
 
 ChangeKind = Literal["changed", "only_a", "only_b"]
+Place = tuple[str, str]
+"""Route and stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,34 +97,36 @@ class ExecutionDifference:
 
 
 class _Side(SourceRecords):
-    """One of two executions; of a replay also where its messages entered."""
+    """One of two executions; of a replay also where its messages entered, some 130 bytes for each."""
 
     @classmethod
     async def of(
         cls, execution: PipelineExecution, graph: PipelineGraph, store: OutcomeStore
     ) -> _Side:
         side = cls(execution.execution_id, graph, store)
+        places: dict[Place, Place] = {}
         if execution.source == "replay":
             async for message in side.starts():
-                side._entered[message.origin_id] = (message.route, message.entry_stage)
+                place = (message.route, message.entry_stage)
+                side._entered[bytes.fromhex(message.origin_id)] = places.setdefault(place, place)
         return side
 
     def __init__(self, execution_id: str, graph: PipelineGraph, store: OutcomeStore) -> None:
         super().__init__(execution_id, graph, store)
         self._pipeline = graph
-        self._entered: dict[str, tuple[str, str]] = {}
+        self._entered: dict[bytes, Place] = {}
 
     async def took_up_behind(self, record: OutcomeRecord) -> bool:
         """Tell whether what follows an outcome of the other execution entered here."""
         if not self._entered:
             return False
-        entered = self._entered.get(record.origin_id)
+        entered = self._entered.get(bytes.fromhex(record.origin_id))
         if entered is not None and entered[0] == record.route:
             stages = [adapter.stage_name for adapter in self._pipeline.stages(record.route)]
             here = stages.index(record.stage) if record.stage in stages else -1
             return stages.index(entered[1]) > here
         async for child in self.children(record):
-            if child.message.origin_id in self._entered:
+            if bytes.fromhex(child.message.origin_id) in self._entered:
                 return True
         return False
 
@@ -176,15 +179,13 @@ class ExecutionDiffs:
         """Count the pairs of a stage, and yield those that differ."""
         route, stage = counts.route, counts.stage
         in_a, in_b = sides
-        in_first = await in_a.message_ids(route, stage)
-        rest = await in_b.message_ids(route, stage)
-        counts.not_run_in = _not_run_in(found, in_first, rest)
+        count_a, count_b = await in_a.count(route, stage), await in_b.count(route, stage)
+        counts.not_run_in = _not_run_in(found, count_a, count_b)
         if counts.not_run_in is not None:
-            counts.only_a, counts.only_b = len(in_first), len(rest)
+            counts.only_a, counts.only_b = count_a, count_b
             return
         async for a in in_a.of_stage(route, stage):
-            other = ids.message_id(in_b.execution_id, a.origin_id)
-            b = await in_b.find(route, stage, a.origin_id) if other in rest else None
+            b = await in_b.find(route, stage, a.origin_id)
             if b is None and await in_b.took_up_behind(a):
                 counts.not_run += 1
                 continue
@@ -192,7 +193,6 @@ class ExecutionDiffs:
                 counts.only_a += 1
                 yield MessageDifference("only_a", route, stage, a.origin_id, a, None)
                 continue
-            rest.discard(other)
             counts.seconds_a += max(0.0, a.completed_at - a.started_at)
             counts.seconds_b += max(0.0, b.completed_at - b.started_at)
             if await self._same(a, b):
@@ -200,8 +200,10 @@ class ExecutionDiffs:
             else:
                 counts.changed += 1
                 yield MessageDifference("changed", route, stage, a.origin_id, a, b)
+        if counts.same + counts.changed == count_b:
+            return
         async for b in in_b.of_stage(route, stage):
-            if b.message_id not in rest:
+            if await in_a.find(route, stage, b.origin_id) is not None:
                 continue
             if await in_a.took_up_behind(b):
                 counts.not_run += 1
@@ -243,9 +245,7 @@ def _places(graphs: list[PipelineGraph], stage: str | None) -> list[tuple[str, s
     return [(route, stage) for route, _, stage in places]
 
 
-def _not_run_in(
-    found: ExecutionDifference, in_a: set[str], in_b: set[str]
-) -> Literal["a", "b"] | None:
+def _not_run_in(found: ExecutionDifference, in_a: int, in_b: int) -> Literal["a", "b"] | None:
     """Return the replay that never came to a stage which the other one ran."""
     if in_a and not in_b and found.b.source == "replay":
         return "b"

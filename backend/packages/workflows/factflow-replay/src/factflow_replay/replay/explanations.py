@@ -37,9 +37,17 @@ def _stage_notes(counts: SelectionCounts, target: ReplayTarget) -> list[str]:
     sentences = [f"{'it' if number else target.stage} {part}" for number, part in enumerate(parts)]
     if counts.filtered:
         sentences.append(f"{counts.filtered} were filtered there and stay so")
-    if counts.after_stage:
+    if counts.after_stage and not target.redirected:
         sentences.append("--rerun runs it for all")
     return sentences
+
+
+def gone(source: str) -> ReplayEmptyError:
+    """Return the error for a source of which storage has nothing."""
+    return ReplayEmptyError(
+        f"nothing to replay: storage has no object of execution {source}",
+        hint=f"restore the folder executions/{source} from a copy; a replay reads nothing else",
+    )
 
 
 def empty(

@@ -78,13 +78,14 @@ class Frontier:
         """
         stages = [adapter.stage_name for adapter in self._graph.stages(route)]
         at = self._graph.stage_index(route, stage)
-        seen: set[str] | None = set() if len(self._view.execution_ids) > 1 else None
+        seen: set[bytes] | None = set() if len(self._view.execution_ids) > 1 else None
         for index in range(at, -1, -1):
             async for announced in self._view.announced_at(route, stages[index]):
                 if seen is not None:
-                    if announced.message.origin_id in seen:
+                    origin = bytes.fromhex(announced.message.origin_id)
+                    if origin in seen:
                         continue
-                    seen.add(announced.message.origin_id)
+                    seen.add(origin)
                 candidate = await self._standing(announced, stages, index, at)
                 if candidate is not None:
                     yield candidate

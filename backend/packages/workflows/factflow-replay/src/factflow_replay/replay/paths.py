@@ -3,7 +3,7 @@ dead letter lies behind the failure it came from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 
 from factflow_engine.config.graph import PipelineGraph, reachable
 from factflow_replay.replay.route_resolver import dead_letter_route, followers
@@ -11,12 +11,16 @@ from factflow_replay.replay.source_view import SourceView
 
 
 class Paths:
-    """The parents of all messages in some routes, by lineage id."""
+    """The parents of all messages in some routes, by lineage id.
+
+    This is what a replay has to hold in memory of a graph with a cycle or dead letters: some 250 bytes
+    for each record that a message can have left on its way to the stage.
+    """
 
     def __init__(self, graph: PipelineGraph) -> None:
         self._graph = graph
-        self._parents: dict[str, str | None] = {}
-        self._origins: dict[str, str] = {}
+        self._parents: dict[bytes, bytes] = {}
+        self._selected: dict[bytes, bytes] = {}
 
     def may_pass_twice(self, route: str) -> bool:
         """Tell whether what leaves a route may come back to it."""
@@ -27,22 +31,30 @@ class Paths:
         """Tell whether some route handles the dead letters of another (or its own)."""
         return any(dead_letter_route(self._graph, route) for route in self._graph.config.routes)
 
-    async def load(self, view: SourceView, routes: Iterable[str]) -> None:
-        """Read every record in `routes`."""
+    async def load(
+        self, view: SourceView, routes: Iterable[str], selected: AsyncIterable[str]
+    ) -> None:
+        """Note the `selected` origins, then read every record in `routes`."""
+        wanted = {bytes.fromhex(origin) async for origin in selected}
         for route in routes:
             for adapter in self._graph.stages(route):
                 async for record in view.every_version(route, adapter.stage_name):
-                    lineage = record.lineage_id
-                    self._parents[lineage] = record.parent_id or record.replayed_from
-                    self._origins[lineage] = record.origin_id
+                    lineage = bytes.fromhex(record.lineage_id)
+                    parent = record.parent_id or record.replayed_from
+                    if parent is not None:
+                        self._parents[lineage] = bytes.fromhex(parent)
+                    origin = bytes.fromhex(record.origin_id)
+                    if origin in wanted:
+                        self._selected[lineage] = origin
 
-    def is_behind(self, parent: str | None, origin_id: str, selected: set[str]) -> bool:
-        """Tell whether one of the `selected` origins stands further up the path of a message."""
-        while parent is not None:
-            origin = self._origins.get(parent)
-            if origin is not None and origin != origin_id and origin in selected:
+    def is_behind(self, parent: str | None, origin_id: str) -> bool:
+        """Tell whether one of the selected origins stands further up the path of a message."""
+        own = bytes.fromhex(origin_id)
+        lineage = None if parent is None else bytes.fromhex(parent)
+        while lineage is not None:
+            if self._selected.get(lineage, own) != own:
                 return True
-            parent = self._parents.get(parent)
+            lineage = self._parents.get(lineage)
         return False
 
 

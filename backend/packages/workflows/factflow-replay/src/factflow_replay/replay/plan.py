@@ -1,4 +1,5 @@
-"""A replay's plan: one line of JSON per message, stored before the execution runs.
+"""A replay's plan: one line of JSON per message, stored before the execution runs. A line has the message's
+source execution and id there, its origin, route and entry stage, and its input's key and hash.
 
 It is what the publisher streams, and what a replay that was cut off goes on from. A plan of up to
 `LINES_PER_OBJECT` lines is the object `_plan` itself. A longer one is stored in parts, each as it is

@@ -12,10 +12,12 @@ from factflow_engine.config.loader import config_hash
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution.models import ExecutionDraft, PipelineExecution
+from factflow_foundation import keys
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay import explanations
 from factflow_replay.replay.config_difference import config_differences
 from factflow_replay.replay.errors import ArtefactsMissingError
+from factflow_replay.replay.lost_records import LostRecords
 from factflow_replay.replay.message_filter import MessageFilter
 from factflow_replay.replay.models import Entry, ReplayPlan, ReplayRequest
 from factflow_replay.replay.plan import PlanDigest, PlanWriter
@@ -26,6 +28,8 @@ from factflow_replay.replay.source_view import SourceView
 
 KEYS_KEPT = 1_000
 CHECKS_AT_ONCE = 64
+IDS_KEPT = 100
+"""Ids a request named that are kept with the execution; the plan has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,12 @@ class PreparedReplay:
 class PlanMaker:
     """Runs a selection to its end, once, and puts the plan together."""
 
-    def __init__(self, storage: StorageProtocol, registry: AdapterRegistry) -> None:
+    def __init__(
+        self, storage: StorageProtocol, registry: AdapterRegistry, lost: LostRecords
+    ) -> None:
         self._storage = storage
         self._registry = registry
+        self._lost = lost
 
     async def make(self, prepared: PreparedReplay, writer: PlanWriter | None = None) -> ReplayPlan:
         """Return the plan; with a `writer` its lines are stored as they come.
@@ -60,41 +67,45 @@ class PlanMaker:
         """
         digest = PlanDigest()
         entries: dict[tuple[str, str], int] = {}
-        missing: dict[str, None] = {}
-        missing_count = 0
+        missing = _Missing()
         async for window in _windows(prepared.replayer.messages()):
             for key in await self._missing(window):
-                if key not in missing:
-                    missing_count += 1
-                    if len(missing) < KEYS_KEPT:
-                        missing[key] = None
+                missing.add(key)
             for message in window:
                 place = (message.route, message.entry_stage)
                 entries[place] = entries.get(place, 0) + 1
                 line = digest.add(message)
                 if writer is not None:
                     await writer.add(line)
+        async for key in self._lost.keys(prepared.view.layers, _places(prepared)):
+            missing.add(key)
         source_id = prepared.source.execution_id
         counts = prepared.replayer.counts
+        if missing.count and (writer is not None or not digest.count):
+            raise ArtefactsMissingError(list(missing.keys), missing.count)
         if not digest.count:
+            if not await self._has_objects(source_id):
+                raise explanations.gone(source_id)
             raise explanations.empty(counts, prepared.target, prepared.wanted, source_id)
-        if writer is not None and missing_count:
-            raise ArtefactsMissingError(list(missing), missing_count)
-        return await self._plan(prepared, digest, entries, list(missing), missing_count)
+        return await self._plan(prepared, digest, entries, missing)
+
+    async def _has_objects(self, execution_id: str) -> bool:
+        async for _ in self._storage.list(keys.execution_prefix(execution_id)):
+            return True
+        return False
 
     async def _missing(self, window: list[PlannedMessage]) -> list[str]:
         """Return the keys among a window's inputs that storage does not have."""
-        keys = list(dict.fromkeys(message.input_key for message in window))
-        found = await asyncio.gather(*(self._storage.exists(key) for key in keys))
-        return [key for key, exists in zip(keys, found, strict=True) if not exists]
+        wanted = list(dict.fromkeys(message.input_key for message in window))
+        found = await asyncio.gather(*(self._storage.exists(key) for key in wanted))
+        return [key for key, exists in zip(wanted, found, strict=True) if not exists]
 
     async def _plan(
         self,
         prepared: PreparedReplay,
         digest: PlanDigest,
         counted: dict[tuple[str, str], int],
-        missing: list[str],
-        missing_count: int,
+        missing: _Missing,
     ) -> ReplayPlan:
         graph, target, draft = prepared.graph, prepared.target, prepared.draft
         entries = tuple(
@@ -122,10 +133,38 @@ class PlanMaker:
             config_hash=config_hash(draft.config_snapshot),
             source_config_hash=prepared.source.config_hash,
             differences=tuple(config_differences(prepared.source_graph.config, graph.config)),
-            missing=tuple(missing),
-            missing_count=missing_count,
+            missing=tuple(missing.keys),
+            missing_count=missing.count,
             note=explanations.note(prepared.replayer.counts, target),
         )
+
+
+class _Missing:
+    """Keys of what storage lacks: the first `KEYS_KEPT` of them, and how many there are."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, None] = {}
+        self.count = 0
+
+    def add(self, key: str) -> None:
+        if key not in self.keys:
+            self.count += 1
+            if len(self.keys) < KEYS_KEPT:
+                self.keys[key] = None
+
+
+def _places(prepared: PreparedReplay) -> list[tuple[str, str]]:
+    """Return the stages whose records are all to be there; where ids were named, those were found."""
+    if prepared.request.messages:
+        return []
+    if prepared.target is not None:
+        return [(prepared.target.route, prepared.target.stage)]
+    graph = prepared.source_graph
+    return [
+        (route, adapter.stage_name)
+        for route in graph.config.routes
+        for adapter in graph.stages(route)
+    ]
 
 
 def _queue(target: ReplayTarget | None, queues: set[str]) -> str | None:
@@ -152,11 +191,13 @@ def provenance(request: ReplayRequest, plan: ReplayPlan) -> dict[str, object]:
         "rerun": request.rerun,
         "only": request.only,
         "with": list(plan.overlays),
-        "messages": len(request.messages),
+        "messages": list(request.messages[:IDS_KEPT]),
+        "messages_count": len(request.messages),
         "where": list(request.where),
         "sample": request.sample,
         "set": request.overrides,
         "config_id": request.config_id,
+        "loaded_code": request.loaded_code,
     }
     return {
         "from_execution_id": plan.from_execution_id,

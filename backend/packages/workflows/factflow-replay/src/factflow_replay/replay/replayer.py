@@ -74,7 +74,7 @@ class Replayer:
 
     async def _chosen(self) -> AsyncIterator[Candidate]:
         """Yield the candidates to be published: meant, publishable, first on their path, in the sample."""
-        candidates = self._earliest() if self._paths_matter() else self._publishable()
+        candidates = self._earliest() if self._paths_matter() else self._publishable(self.counts)
         if self._sample is None:
             async for candidate in candidates:
                 yield candidate
@@ -91,23 +91,22 @@ class Replayer:
 
     async def _earliest(self) -> AsyncIterator[Candidate]:
         """Yield what lies behind no other candidate; those it lies behind lead to it again."""
-        found = [candidate async for candidate in self._publishable()]
-        selected = {candidate.origin_id for candidate in found}
-        await self._paths.load(self._view, self._routes())
-        for candidate in found:
-            parent = candidate.parent_lineage_id
-            if self._paths.is_behind(parent, candidate.origin_id, selected):
+        # Read twice instead of kept: a candidate is as large as its record.
+        selected = (candidate.origin_id async for candidate in self._publishable(SelectionCounts()))
+        await self._paths.load(self._view, self._routes(), selected)
+        async for candidate in self._publishable(self.counts):
+            if self._paths.is_behind(candidate.parent_lineage_id, candidate.origin_id):
                 self.counts.covered += 1
             else:
                 yield candidate
 
-    async def _publishable(self) -> AsyncIterator[Candidate]:
+    async def _publishable(self, counts: SelectionCounts) -> AsyncIterator[Candidate]:
         async for candidate in self._candidates():
             if not self._wanted.is_meant(candidate):
-                self.counts.not_matched += 1
+                counts.not_matched += 1
             elif self._wanted.only_failed and candidate.row != "failed":
-                self.counts.not_failed += 1
-            elif self._may_be_published(candidate):
+                counts.not_failed += 1
+            elif self._may_be_published(candidate, counts):
                 yield candidate
 
     def _candidates(self) -> AsyncIterator[Candidate]:
@@ -118,9 +117,9 @@ class Replayer:
             return self._frontier.announced_at(route, stage)
         return self._frontier.at_stage(route, stage)
 
-    def _may_be_published(self, candidate: Candidate) -> bool:
+    def _may_be_published(self, candidate: Candidate, counts: SelectionCounts) -> bool:
         """Tell whether the frontier has a way for a message; count it when it has none."""
-        counts, target = self.counts, self._target
+        target = self._target
         goes_on = candidate.row in {"done", "passed", "skipped"}
         if candidate.row == "queued" and not self._state.ended:
             counts.not_settled += 1

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import msgspec
+
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.outcome_store import OutcomeStore
@@ -13,11 +15,14 @@ from factflow_engine.payloads import JSON
 from factflow_engine.publisher import stored_init_message
 from factflow_foundation import ids, keys
 from factflow_foundation.keys import StageKey
-from factflow_foundation.records import OutcomeRecord
+from factflow_foundation.records import Child, OutcomeRecord
 from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
+from factflow_replay.replay.errors import ArtefactsMissingError
 from factflow_replay.replay.plan import PlanSource
 
 READS_AT_ONCE = 64
+IDS_HELD = 100_000
+"""Ids of one stage that are held in memory, some 130 bytes each; of more, each is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +53,22 @@ class SourceRecords:
         for record in await self._read(window):
             yield record
 
-    async def message_ids(self, route: str, stage: str) -> set[str]:
-        """Return the ids of the messages that have a record at a stage."""
-        return {key.rpartition("/")[2] async for key in self._keys(route, stage)}
+    async def count(self, route: str, stage: str) -> int:
+        """Return how many messages have a record at a stage."""
+        count = 0
+        async for _ in self._keys(route, stage):
+            count += 1
+        return count
+
+    async def message_ids(self, route: str, stage: str) -> set[str] | None:
+        """Return the ids of the messages that have a record at a stage; None when there are more than
+        `IDS_HELD`."""
+        found: set[str] = set()
+        async for key in self._keys(route, stage):
+            if len(found) == IDS_HELD:
+                return None
+            found.add(key.rpartition("/")[2])
+        return found
 
     async def find(self, route: str, stage: str, origin_id: str) -> OutcomeRecord | None:
         """Return how a stage ended for the message of an origin; None when it did not."""
@@ -58,8 +76,11 @@ class SourceRecords:
         return await self._store.find(str(StageKey(self.execution_id, route, stage, message)))
 
     async def children(self, record: OutcomeRecord) -> AsyncIterator[Announced]:
-        """Yield the messages a record announces, as they would be published again."""
-        async for part in self._store.children(record):
+        """Yield the messages a record announces, as they would be published again.
+
+        Raises `ArtefactsMissingError` when a list of them is not stored.
+        """
+        async for part in self._parts(record):
             for child in part:
                 message = PlannedMessage(
                     origin_id=child.origin_id,
@@ -70,23 +91,39 @@ class SourceRecords:
                     content_type=child.content_type,
                     metadata={**record.metadata, **child.metadata},
                     replayed_from=record.lineage_id,
+                    source_execution=record.execution_id,
+                    source_message=child.message_id,
                     name=child.name,
                 )
                 yield Announced(message, record.lineage_id)
+
+    async def _parts(self, record: OutcomeRecord) -> AsyncIterator[list[Child]]:
+        try:
+            async for part in self._store.children(record):
+                yield part
+        except ObjectNotFoundError as error:
+            raise ArtefactsMissingError([error.key]) from error
 
     async def starts(self) -> AsyncIterator[PlannedMessage]:
         """Yield what the execution began with: its plan, or its init message."""
         plan = PlanSource(self._store.storage, self.execution_id)
         if await plan.exists():
             async for item in plan.items(0):
-                yield item
+                yield self._as_own(item)
             return
         try:
             message = await stored_init_message(self._store.storage, self._graph, self.execution_id)
         except ObjectNotFoundError:
             return
         if message is not None:
-            yield message
+            yield self._as_own(message)
+
+    def _as_own(self, message: PlannedMessage) -> PlannedMessage:
+        return msgspec.structs.replace(
+            message,
+            source_execution=self.execution_id,
+            source_message=ids.message_id(self.execution_id, message.origin_id),
+        )
 
     async def _keys(self, route: str, stage: str) -> AsyncIterator[str]:
         prefix = keys.stage_prefix(self.execution_id, route, stage)
@@ -113,6 +150,8 @@ def continuing(record: OutcomeRecord, stage: str) -> PlannedMessage:
         content_type=record.content_type or JSON,
         metadata=record.metadata,
         replayed_from=record.lineage_id,
+        source_execution=record.execution_id,
+        source_message=record.message_id,
     )
 
 
@@ -127,4 +166,6 @@ def from_input(record: OutcomeRecord, stage: str) -> PlannedMessage:
         content_type=record.input_content_type or JSON,
         metadata=record.metadata,
         replayed_from=record.lineage_id,
+        source_execution=record.execution_id,
+        source_message=record.message_id,
     )

@@ -36,6 +36,11 @@ class SourceView:
         """Return the executions it reads, the source first."""
         return [layer.execution_id for layer in self._layers]
 
+    @property
+    def layers(self) -> Sequence[SourceRecords]:
+        """Return the records of each of them."""
+        return self._layers
+
     async def of_stage(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
         """Yield the outcomes of a stage that count, one per origin. Raises `ObjectDamagedError`."""
         laid = [await layer.message_ids(route, stage) for layer in self._layers[1:]]
@@ -48,7 +53,7 @@ class SourceView:
                     above = [
                         other
                         for other, known in zip(self._layers[1:], laid, strict=True)
-                        if ids.message_id(other.execution_id, origin) in known
+                        if known is None or ids.message_id(other.execution_id, origin) in known
                     ]
                     yield await self._winner(route, stage, record, above)
                 elif not await self._below(number, route, stage, origin, laid):
@@ -127,10 +132,13 @@ class SourceView:
         return record
 
     async def _below(
-        self, number: int, route: str, stage: str, origin: str, laid: list[set[str]]
+        self, number: int, route: str, stage: str, origin: str, laid: list[set[str] | None]
     ) -> bool:
         """Tell whether a layer below has the origin at the stage, and so has yielded it already."""
         for layer, known in zip(self._layers[1:number], laid, strict=False):
-            if ids.message_id(layer.execution_id, origin) in known:
+            if known is None:
+                if await layer.find(route, stage, origin) is not None:
+                    return True
+            elif ids.message_id(layer.execution_id, origin) in known:
                 return True
         return await self._layers[0].find(route, stage, origin) is not None
