@@ -37,6 +37,8 @@ STATUS: Mapping[str, int] = {
     "not_a_replay": 422,
     "messages_not_found": 422,
     "artefacts_missing": 409,
+    "object_damaged": 409,
+    "record_damaged": 409,
     "execution_state": 409,
     "tag_taken": 409,
     "code_changed": 409,

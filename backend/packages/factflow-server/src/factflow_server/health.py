@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.lineage_filler import LineageFiller
 from factflow_foundation import keys
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
@@ -50,6 +51,7 @@ class HealthService:
         lineage: LineageService,
         lineage_repository: PipelineLineageRepository,
         manager: OrchestratorManager,
+        lineage_filler: LineageFiller,
         max_concurrent_executions: int,
     ) -> None:
         self._database = database
@@ -58,6 +60,7 @@ class HealthService:
         self._lineage = lineage
         self._lineage_repository = lineage_repository
         self._manager = manager
+        self._lineage_filler = lineage_filler
         self._max = max_concurrent_executions
 
     async def check(self) -> list[Component]:
@@ -93,7 +96,10 @@ class HealthService:
             message += f", {health.dropped} were dropped{why}"
         if read.status != "healthy":
             message += f"; {read.message}"
-        ok = health.ok and read.status == "healthy"
+        to_fill = self._lineage_filler.remaining
+        if to_fill:
+            message += f"; rows of {to_fill} executions are made again from records"
+        ok = health.ok and read.status == "healthy" and not to_fill
         return Component("lineage", "healthy" if ok else "degraded", message)
 
     def _orchestrator_component(self) -> Component:

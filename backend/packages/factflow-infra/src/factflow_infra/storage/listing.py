@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from factflow_infra.storage.empty_record import is_empty
 from factflow_infra.storage.layout import RECORD_SUFFIX, is_listable
 from factflow_protocols.storage import ObjectInfo
 
@@ -16,7 +17,8 @@ def walk(root: str, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
 
     `prefix` is '' or a folder's key. The order is that of the whole keys by code point, which is also
     that of their UTF-8 bytes: a folder sorts as its name with a slash. Memory holds the names of the
-    folders on the current path, no more. What vanishes meanwhile is left out; symbolic links are.
+    folders on the current path, no more. What vanishes meanwhile is left out, and so are symbolic links
+    and empty records.
     """
     start = f"{prefix}/" if prefix else ""
     open_folders = [(start, _names(f"{root}/{start}", records=records))]
@@ -33,7 +35,7 @@ def walk(root: str, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
             continue
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             status = os.lstat(f"{root}/{key}{suffix}")
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) and not (records and is_empty(status)):
                 yield ObjectInfo(key, status.st_size, status.st_mtime)
 
 
