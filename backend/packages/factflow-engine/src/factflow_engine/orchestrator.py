@@ -9,6 +9,7 @@ from typing import Any
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.execution_spec import ExecutionSpec, FinalState, FinalStatus, RouteRuntime
+from factflow_engine.holding import Holder
 from factflow_engine.publisher import Publisher
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices, RouteContext
@@ -52,7 +53,9 @@ class PipelineOrchestrator:
         self._scope = QueueScope(spec.execution_id, spec.generation)
         self._stages: list[tuple[str, Stage]] = []
         self._processors: dict[str, ReactiveRouteProcessor] = {}
+        self._publishing: Publisher | None = None
         self._publisher: asyncio.Task[None] | None = None
+        self._holder = Holder(f"{spec.execution_id}/end")
         self._stop: asyncio.Future[tuple[FinalStatus, float]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -72,9 +75,9 @@ class PipelineOrchestrator:
             raise
         for route_id, processor in self._processors.items():
             processor.start(self._graph.route(route_id).inbound.queue)
-        publisher = Publisher(self.spec, self._graph, self._scope, self._services)
+        self._publishing = Publisher(self.spec, self._graph, self._scope, self._services)
         self._publisher = asyncio.create_task(
-            self._publish(publisher), name=f"{self.spec.execution_id}/publisher"
+            self._publish(self._publishing), name=f"{self.spec.execution_id}/publisher"
         )
 
     def stop(self, status: FinalStatus, grace_seconds: float) -> None:
@@ -103,11 +106,20 @@ class PipelineOrchestrator:
         return result
 
     def holding(self) -> dict[str, str]:
-        """Return why routes hold, by route; empty when none does."""
+        """Return why routes hold, by route; empty when none does.
+
+        Under `_publisher` and `_end` stands why publishing, and letting go of the queues, have to wait.
+        """
+        holders = {
+            route_id: processor.context.holder for route_id, processor in self._processors.items()
+        }
+        if self._publishing is not None:
+            holders["_publisher"] = self._publishing.holder
+        holders["_end"] = self._holder
         return {
-            route_id: reason
-            for route_id, processor in self._processors.items()
-            if (reason := processor.context.holder.reason) is not None
+            name: reason
+            for name, holder in holders.items()
+            if (reason := holder.reason) is not None
         }
 
     async def run(self, on_final: Callable[[FinalState], Awaitable[None]]) -> None:
@@ -132,7 +144,7 @@ class PipelineOrchestrator:
         if gap:
             self._services.lineage.gap_noted.set()
         if status != "interrupted":
-            await self._services.queue.delete(self._scope)
+            await self._holder.until_done(lambda: self._services.queue.delete(self._scope))
 
     def _settled_status(self, progress: Progress) -> FinalStatus:
         bearable = self._tolerance() * _messages_only(progress).announced

@@ -32,6 +32,8 @@ from factflow_foundation.clock import Clock, SystemClock
 from factflow_protocols.errors import FactflowError
 from factflow_protocols.storage import StorageProtocol
 
+UNDO_SECONDS = 2.0
+
 _log = logs.logger(__name__)
 
 
@@ -65,6 +67,9 @@ class ExecutionService:
         self._clock = clock or SystemClock()
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
+        self.unwritten: dict[str, str] = {}
+        """Executions whose final status cannot be written now, and why."""
+        self._late_ends: set[asyncio.Task[None]] = set()
         self.waiter = ExecutionWaiter(self.get)
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
@@ -140,24 +145,31 @@ class ExecutionService:
         A database that cannot write now is asked again until it can, or until the server closes: the
         next one will find the execution without an owner.
         """
-        for delay in _delays():
-            try:
-                await self._end(
-                    execution_id,
-                    final.status,
-                    message_count=final.progress.announced,
-                    failed_count=final.progress.failed,
-                    lineage_gap=final.lineage_gap,
-                    warning=final.warning,
-                    error_info=None if final.error is None else {"message": final.error},
-                )
-            except OperationalError as error:
-                _log.warning(
-                    "cannot write a status", execution_id=execution_id, error=str(error.orig)
-                )
-                await asyncio.sleep(delay)
-            else:
-                return
+        await self._insist_on_end(
+            execution_id,
+            final.status,
+            message_count=final.progress.announced,
+            failed_count=final.progress.failed,
+            lineage_gap=final.lineage_gap,
+            warning=final.warning,
+            error_info=None if final.error is None else {"message": final.error},
+        )
+
+    async def _insist_on_end(
+        self, execution_id: str, status: ExecutionStatus, **values: Any
+    ) -> None:
+        try:
+            for delay in _delays():
+                try:
+                    await self._end(execution_id, status, **values)
+                except OperationalError as error:
+                    reason = self.unwritten[execution_id] = str(error.orig)
+                    _log.warning("cannot write a status", execution_id=execution_id, error=reason)
+                    await asyncio.sleep(delay)
+                else:
+                    return
+        finally:
+            self.unwritten.pop(execution_id, None)
 
     async def mark_orphans(self) -> builtins.list[str]:
         """Mark executions that run without an owner `interrupted`; return their ids.
@@ -239,6 +251,9 @@ class ExecutionService:
         self._closed = True
         for launching in list(self._launching.values()):
             await launching.wait()
+        for ending in list(self._late_ends):
+            ending.cancel()  # the next start finds it without an owner
+            await asyncio.wait([ending])
 
     async def _check_tag(self, tag: str | None) -> None:
         if tag is None:
@@ -310,7 +325,13 @@ class ExecutionService:
         self._manager.release(execution_id)
         try:
             if await self._repository.get(execution_id) is not None:
-                await self._end(execution_id, "failed", error_info=_error_info(error))
+                ending = asyncio.create_task(
+                    self._insist_on_end(execution_id, "failed", error_info=_error_info(error))
+                )
+                self._late_ends.add(ending)
+                ending.add_done_callback(self._late_ends.discard)
+                # The caller is not to wait until there is room again, if that is what is lacking.
+                await asyncio.wait([ending], timeout=UNDO_SECONDS)
                 return
             prefix = keys.execution_prefix(execution_id)
             for records in (True, False):

@@ -52,10 +52,10 @@ class DatabaseUnusableError(ServerStartError):
 
     def __init__(self, path: Path, error: Exception) -> None:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-        super().__init__(
-            f"cannot open the database {path}: {cause}",
-            hint="restore it from a copy of the data folder, or start with another --data-dir",
-        )
+        hint = "restore it from a copy of the data folder, or start with another --data-dir"
+        if "disk is full" in str(cause):
+            hint = "free some space there"
+        super().__init__(f"cannot open the database {path}: {cause}", hint=hint)
 
 
 @dataclass(slots=True)
@@ -167,6 +167,7 @@ async def _join(
             lineage=lineage,
             lineage_repository=lineage_repository,
             manager=manager,
+            executions=executions,
             lineage_filler=lineage_filler,
             max_concurrent_executions=settings.max_concurrent_executions,
         ),

@@ -59,6 +59,13 @@ STATUS: Mapping[str, int] = {
 }
 """HTTP status by error code; a code that is not here is an internal error."""
 
+_DATABASE_TROUBLE: Mapping[str, str] = {
+    "disk is full": "free some space where the data folder is",
+    "readonly database": "make the data folder writable",
+    "is locked": "another program holds it; end that, or try again",
+}
+"""What to do about what SQLite says."""
+
 
 def answer(
     status: int, code: str, detail: str, hint: str = "", issues: Sequence[Any] | None = None
@@ -116,6 +123,16 @@ def _place(location: Sequence[str | int]) -> str:
 
 
 async def _database_error(_: Request, error: Exception) -> JSONResponse:
+    told = str(getattr(error, "orig", ""))
+    for cause, hint in _DATABASE_TROUBLE.items():
+        if cause in told:
+            _log.warning("database error", reason=told)
+            return answer(
+                503,
+                "database_unavailable",
+                f"the database of configs and executions does not take this: {told}",
+                hint,
+            )
     _log.error("database error", error_type=type(error).__name__, exc_info=error)
     return answer(
         503,

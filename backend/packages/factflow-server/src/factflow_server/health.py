@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_foundation import keys
 from factflow_lineage.repository import PipelineLineageRepository
@@ -51,6 +52,7 @@ class HealthService:
         lineage: LineageService,
         lineage_repository: PipelineLineageRepository,
         manager: OrchestratorManager,
+        executions: ExecutionService,
         lineage_filler: LineageFiller,
         max_concurrent_executions: int,
     ) -> None:
@@ -60,18 +62,33 @@ class HealthService:
         self._lineage = lineage
         self._lineage_repository = lineage_repository
         self._manager = manager
+        self._executions = executions
         self._lineage_filler = lineage_filler
         self._max = max_concurrent_executions
 
     async def check(self) -> list[Component]:
         """Return every component; never raises."""
         asked = await asyncio.gather(
-            _ask("database", self._ask_database),
+            self._database_component(),
             _ask("queue", self._ask_queue),
             _ask("storage", self._ask_storage),
             self._lineage_component(),
         )
         return [*asked, self._orchestrator_component()]
+
+    async def _database_component(self) -> Component:
+        """Ask for reading, and look at what waits to be written."""
+        read = await _ask("database", self._ask_database)
+        waiting = dict(self._executions.unwritten)
+        if read.status != "healthy" or not waiting:
+            return read
+        execution_id, reason = next(iter(waiting.items()))
+        return Component(
+            "database",
+            "degraded",
+            f"the final status of {len(waiting)} executions waits to be written: "
+            f"{execution_id}: {reason}",
+        )
 
     async def _ask_database(self) -> None:
         async with self._database.connect() as connection:

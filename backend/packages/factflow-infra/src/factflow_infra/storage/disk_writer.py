@@ -68,6 +68,8 @@ class DiskWriter:
                 return None
             return self._write_again_after_races(request)
         except OSError as error:
+            if is_reachable(self._root):
+                self._folders.remove_empty(request.key.rpartition("/")[0])  # those just made for it
             raise storage_error(error, self._root, request.key) from error
 
     def _write_again_after_races(self, request: WriteRequest) -> str | None:
