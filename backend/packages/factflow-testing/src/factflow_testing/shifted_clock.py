@@ -9,6 +9,13 @@ import os
 import time
 from pathlib import Path
 
+from factflow_protocols.pipeline import (
+    AdapterConfigModel,
+    AdapterResult,
+    PipelineContext,
+    register_adapter_type,
+)
+
 VARIABLE = "FACTFLOW_TEST_CLOCK"
 
 _file = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else None
@@ -29,6 +36,17 @@ def _shifted_ns() -> int:
 
 def _shifted() -> float:
     return _shifted_ns() / 1_000_000_000
+
+
+@register_adapter_type("tell_time")
+class TellTimeAdapter:
+    """Adds what the clock shows."""
+
+    def __init__(self, config: AdapterConfigModel) -> None:
+        del config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        return AdapterResult({**context.payload, "time": time.time()})
 
 
 if _file is not None:
