@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from factflow_testing.server_process import ServerProcess, wait_until
 
 COUNT = 8
@@ -135,6 +137,7 @@ def test_reading_a_damaged_record_is_refused_until_it_is_restored(
         assert len(server.rows(replay["execution_id"], stage="gate")) == COUNT
 
 
+@pytest.mark.long
 def test_an_artefact_that_lost_bytes_fails_its_own_message_with_the_reason(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:

@@ -143,6 +143,7 @@ def test_with_room_for_artefacts_only_queue_and_lineage_wait_alike(
         _completes_as_if_nothing_had_happened(server, execution)
 
 
+@pytest.mark.long
 def test_a_final_status_is_written_once_there_is_room(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:
@@ -172,6 +173,7 @@ def _is_closing(server: ServerProcess, execution: str) -> bool:
     return all(route["state"] == "stopped" for route in routes)
 
 
+@pytest.mark.long
 def test_a_server_does_not_start_on_a_full_disk_and_says_so(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_server_does_not_start_on_a_full_disk_and_says_so(
             _completes_as_if_nothing_had_happened(server, execution)
 
 
+@pytest.mark.long
 def test_a_store_that_turns_read_only_is_waited_for(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_store_that_turns_read_only_is_waited_for(
         _completes_as_if_nothing_had_happened(server, execution)
 
 
+@pytest.mark.long
 def test_a_store_that_may_not_be_written_is_waited_for(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:
@@ -222,6 +226,7 @@ def test_a_store_that_may_not_be_written_is_waited_for(
         _completes_as_if_nothing_had_happened(server, execution)
 
 
+@pytest.mark.long
 def test_a_server_does_not_start_on_a_read_only_folder_and_says_so(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         disk.read_only()

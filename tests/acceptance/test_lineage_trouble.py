@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from factflow_testing.server_process import ServerProcess, wait_until
 
 COUNT = 30
@@ -68,6 +70,7 @@ def _without_log(data: Path) -> Path:
     return data / "lineage.db"
 
 
+@pytest.mark.long
 def test_a_locked_database_delays_its_rows_and_no_message(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_deleted_database_is_made_anew_with_the_rows_of_all_executions(
         _filled(server, old, before, after)
 
 
+@pytest.mark.long
 def test_a_damaged_database_is_set_aside_and_made_anew_from_the_records(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:
@@ -110,6 +114,7 @@ def test_a_damaged_database_is_set_aside_and_made_anew_from_the_records(
         assert (data / "lineage.db.damaged").read_bytes() == b"no database" * 999
 
 
+@pytest.mark.long
 def test_a_database_that_is_damaged_while_it_is_used_is_set_aside_as_well(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:

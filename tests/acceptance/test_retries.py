@@ -128,14 +128,15 @@ routes:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "point",
     [
+        "storage.record.after:2",
+        "storage.artefact.after:2",
+        "storage.record.before:3",
         "storage.record.after:3",
-        pytest.param("storage.record.before:3", marks=pytest.mark.long),
-        pytest.param("storage.artefact.after:2", marks=pytest.mark.long),
-        pytest.param("storage.record.after:2", marks=pytest.mark.long),
-        pytest.param("queue.settle.before:1", marks=pytest.mark.long),
+        "queue.settle.before:1",
     ],
 )
 def test_a_dead_letter_is_kept_once_whatever_instant_the_server_dies_at(
