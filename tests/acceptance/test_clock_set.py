@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from factflow_testing.server_process import ServerProcess, wait_until
-from factflow_testing.shifted_clock import VARIABLE, set_clock
+from factflow_testing.shifted_clock import set_clock
 
 CLOCK = ("--adapters", "factflow_testing.shifted_clock", "factflow_testing.adapters")
 DAY = 86_400
@@ -55,7 +55,7 @@ def _done(server: ServerProcess, execution: str) -> list[dict[str, Any]]:
 
 def test_retries_come_in_their_time_though_the_clock_goes_back_and_forth(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
-    with ServerProcess(tmp_path / "data", *CLOCK, **{VARIABLE: str(clock)}) as server:
+    with ServerProcess(tmp_path / "data", *CLOCK, FACTFLOW_TEST_CLOCK=str(clock)) as server:
         config = server.create(_pipeline(delay=1.5, attempts=2))
         runs = []
         for shift in (-DAY, DAY, -7 * DAY):
@@ -83,19 +83,19 @@ def test_a_crash_and_a_clock_set_meanwhile_lose_nothing(tmp_path: Path) -> None:
     """Lineage goes by attempts, not by times: the later attempt's row stands though it is the older."""
     clock = tmp_path / "clock"
     data = tmp_path / "data"
-    with ServerProcess(data, *CLOCK, **{VARIABLE: str(clock)}) as server:
+    with ServerProcess(data, *CLOCK, FACTFLOW_TEST_CLOCK=str(clock)) as server:
         execution = server.run(server.create(_pipeline(delay=600, attempts=2)))
         wait_until("all to wait", lambda: _all_wait_for_a_retry(server, execution))
         wait_until("lineage to know", lambda: _attempts(server, execution) == {2})
         server.kill()
     set_clock(clock, -DAY)
-    with ServerProcess(data, *CLOCK, **{VARIABLE: str(clock)}) as server:
+    with ServerProcess(data, *CLOCK, FACTFLOW_TEST_CLOCK=str(clock)) as server:
         wait_until("it to go on", lambda: _is(server, execution, "running"))
         assert _all_wait_for_a_retry(server, execution)
         assert _attempts(server, execution) == {2}
         server.kill()
     set_clock(clock, DAY)
-    with ServerProcess(data, *CLOCK, **{VARIABLE: str(clock)}) as server:
+    with ServerProcess(data, *CLOCK, FACTFLOW_TEST_CLOCK=str(clock)) as server:
         _whole(server, execution, attempts=2)
 
 

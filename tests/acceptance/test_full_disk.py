@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,25 @@ def test_a_full_disk_holds_all_and_costs_no_message_and_no_attempt(
             "execution", "replay", execution, "--from-stage", "gate", "--wait"
         ).done()
         assert again["status"] == "completed"
+
+
+@pytest.mark.long
+def test_a_server_stops_in_time_on_a_full_disk_and_the_next_one_goes_on(
+    tmp_path: Path, adapters: tuple[str, ...]
+) -> None:
+    gate = tmp_path / "gate"
+    with small_disk(tmp_path / "disk") as disk:
+        with ServerProcess(disk.root / "data", *adapters) as server:
+            _, execution = _at_the_gate(server, gate)
+            disk.fill()
+            gate.touch()
+            _waits_saying(server, "orchestrator", "is full")
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 15, "it does not wait for room"
+        disk.free()
+        with ServerProcess(disk.root / "data", *adapters) as server:
+            _completes_as_if_nothing_had_happened(server, execution)
 
 
 def _nothing_new_can_start(server: ServerProcess, config: str, gate: Path) -> None:

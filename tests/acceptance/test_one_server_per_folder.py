@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,15 +17,16 @@ from factflow_testing.server_process import (
     environment,
     run_command,
     serve_command,
+    wait_until,
 )
 
-HOLD_FOR_A_MOMENT = """
-import os, sys, time
+DIE_AND_LEAVE_A_WRITER = """
+import os, sys
 from factflow_infra.storage.data_lock import DataFolderLock
 lock = DataFolderLock(sys.argv[1])
 lock.acquire()
 if os.fork() == 0:
-    time.sleep(float(sys.argv[2]))      # a writer that outlives its server for a moment
+    sys.stdin.read()      # a writer that outlives its server for a moment
     os._exit(0)
 print("held", flush=True)
 os.kill(os.getpid(), 9)
@@ -34,40 +34,59 @@ os.kill(os.getpid(), 9)
 
 
 @contextlib.contextmanager
-def _server_that_died(data: Path, writer_lives: float) -> Iterator[None]:
-    command = [sys.executable, "-c", HOLD_FOR_A_MOMENT, str(data), str(writer_lives)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        assert process.wait() == -signal.SIGKILL
-        yield
+def _started(*command: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _has_opened(process: subprocess.Popen[str], file: Path) -> bool:
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if descriptor.readlink() == file:
+                return True
+    return False
 
 
 @pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="there is no /proc here")
 def test_a_server_follows_a_killed_one_although_its_writer_lives_a_moment_longer(
     tmp_path: Path,
 ) -> None:
     data = tmp_path / "data"
-    began = time.monotonic()
-    with _server_that_died(data, writer_lives=1.5), ServerProcess(data) as server:
-        assert time.monotonic() - began >= 1.5, "the writer was waited for"
-        assert server.get("/system/health")["status"] == "healthy"
-        assert (data / "factflow.lock").read_text() == f"{server.pid}\n"
+    with _started(sys.executable, "-c", DIE_AND_LEAVE_A_WRITER, str(data)) as dead:
+        assert dead.stdout is not None
+        assert dead.stdin is not None
+        assert dead.stdout.readline() == "held\n"
+        assert dead.wait() == -signal.SIGKILL
+        with _started(*serve_command("--data-dir", data)) as server:
+            assert server.stdout is not None
+            wait_until("it to wait", lambda: _has_opened(server, data / "factflow.lock"))
+            assert server.poll() is None
+            dead.stdin.close()  # and the writer ends
+            assert server.stdout.readline().startswith("Factflow listening")
+            assert (data / "factflow.lock").read_text() == f"{server.pid}\n"
 
 
 def test_of_servers_started_at_the_same_instant_exactly_one_serves(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    racers = [
-        subprocess.Popen(
-            serve_command("--data-dir", data),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        for _ in range(3)
-    ]
-    try:
+    with contextlib.ExitStack() as stack:
+        racers = [
+            stack.enter_context(_started(*serve_command("--data-dir", data))) for _ in range(3)
+        ]
         refused = [racer for racer in racers if _was_refused(racer)]
         [winner] = [racer for racer in racers if racer not in refused]
         for racer in refused:
@@ -78,10 +97,6 @@ def test_of_servers_started_at_the_same_instant_exactly_one_serves(tmp_path: Pat
             assert "Traceback" not in said
         winner.send_signal(signal.SIGTERM)
         assert winner.wait(60) == 0
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.communicate()
 
 
 def _was_refused(racer: subprocess.Popen[str]) -> bool:

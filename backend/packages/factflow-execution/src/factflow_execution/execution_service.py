@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from factflow_execution.models import ExecutionDraft, ExecutionStatus, Page, Pip
 from factflow_execution.waiter import ExecutionWaiter
 from factflow_foundation import ids, keys, logs
 from factflow_foundation.clock import Clock, SystemClock
-from factflow_protocols.errors import FactflowError
+from factflow_protocols.errors import FactflowError, StorageUnavailableError
 from factflow_protocols.storage import StorageProtocol
 
 UNDO_SECONDS = 2.0
@@ -142,29 +142,35 @@ class ExecutionService:
     async def finished(self, execution_id: str, final: FinalState) -> None:
         """Write how an execution ended, and wake who waits for it.
 
-        A database that cannot write now is asked again until it can, or until the server closes: the
-        next one will find the execution without an owner.
+        A database that cannot write now is asked again until it can, or until the server closes, when
+        `OperationalError` is raised: the next server will find the execution without an owner.
         """
-        await self._insist_on_end(
-            execution_id,
-            final.status,
-            message_count=final.progress.announced,
-            failed_count=final.progress.failed,
-            lineage_gap=final.lineage_gap,
-            warning=final.warning,
-            error_info=None if final.error is None else {"message": final.error},
-        )
 
-    async def _insist_on_end(
-        self, execution_id: str, status: ExecutionStatus, **values: Any
-    ) -> None:
+        async def end() -> None:
+            await self._end(
+                execution_id,
+                final.status,
+                message_count=final.progress.announced,
+                failed_count=final.progress.failed,
+                lineage_gap=final.lineage_gap,
+                warning=final.warning,
+                error_info=None if final.error is None else {"message": final.error},
+            )
+
+        await self._insist(execution_id, end)
+
+    async def _insist(self, execution_id: str, act: Callable[[], Awaitable[None]]) -> None:
+        """Do what ends an execution, as often as database and storage have to be asked."""
         try:
             for delay in _delays():
                 try:
-                    await self._end(execution_id, status, **values)
-                except OperationalError as error:
-                    reason = self.unwritten[execution_id] = str(error.orig)
-                    _log.warning("cannot write a status", execution_id=execution_id, error=reason)
+                    await act()
+                except (OperationalError, StorageUnavailableError) as error:
+                    reason = str(error.orig if isinstance(error, OperationalError) else error)
+                    self.unwritten[execution_id] = reason
+                    _log.warning("cannot write an end", execution_id=execution_id, error=reason)
+                    if self._closed:
+                        raise
                     await asyncio.sleep(delay)
                 else:
                     return
@@ -255,6 +261,11 @@ class ExecutionService:
             ending.cancel()  # the next start finds it without an owner
             await asyncio.wait([ending])
 
+    def _forget_late_end(self, ending: asyncio.Task[None]) -> None:
+        self._late_ends.discard(ending)
+        if not ending.cancelled() and (error := ending.exception()) is not None:
+            _log.warning("could not clean up after a failed launch", error=str(error))
+
     async def _check_tag(self, tag: str | None) -> None:
         if tag is None:
             return
@@ -321,28 +332,26 @@ class ExecutionService:
         )
 
     async def _undo(self, execution_id: str, error: BaseException) -> None:
-        """Leave nothing of a launch that failed; once its row stood, the row says why."""
+        """Leave nothing of a launch that failed; once its row stood, the row says why.
+
+        Whoever asked for the launch does not wait until there is room again, if that is what is lacking.
+        """
         self._manager.release(execution_id)
-        try:
-            if await self._repository.get(execution_id) is not None:
-                ending = asyncio.create_task(
-                    self._insist_on_end(execution_id, "failed", error_info=_error_info(error))
-                )
-                self._late_ends.add(ending)
-                ending.add_done_callback(self._late_ends.discard)
-                # The caller is not to wait until there is room again, if that is what is lacking.
-                await asyncio.wait([ending], timeout=UNDO_SECONDS)
-                return
-            prefix = keys.execution_prefix(execution_id)
-            for records in (True, False):
-                async for found in self._storage.list(prefix, records=records):
-                    await self._storage.delete(found.key)
-        except (FactflowError, OperationalError) as trouble:
-            _log.warning(
-                "could not clean up after a failed launch",
-                execution_id=execution_id,
-                error=str(trouble),
-            )
+        undoing = asyncio.create_task(
+            self._insist(execution_id, lambda: self._clean_up(execution_id, error))
+        )
+        self._late_ends.add(undoing)
+        undoing.add_done_callback(self._forget_late_end)
+        await asyncio.wait([undoing], timeout=UNDO_SECONDS)
+
+    async def _clean_up(self, execution_id: str, error: BaseException) -> None:
+        if await self._repository.get(execution_id) is not None:
+            await self._end(execution_id, "failed", error_info=_error_info(error))
+            return
+        prefix = keys.execution_prefix(execution_id)
+        for records in (True, False):
+            async for found in self._storage.list(prefix, records=records):
+                await self._storage.delete(found.key)
 
     async def _end(
         self, execution_id: str, status: ExecutionStatus, **values: Any
