@@ -112,6 +112,46 @@ async def test_a_full_disk_holds_the_route_and_costs_no_message(tmp_path: Path) 
         assert stores[0].refused > 0
 
 
+MANY = FAN.replace("count: 8", "count: 201")
+"""So many that the record names them in a list of its own."""
+
+
+async def test_a_store_away_while_children_are_announced_costs_no_message(tmp_path: Path) -> None:
+    stores: list[FaultyStorage] = []
+
+    def wrap(store: StorageProtocol) -> StorageProtocol:
+        stores.append(FaultyStorage(store, at="~children-"))
+        return stores[0]
+
+    async with engine_in(tmp_path, wrap_storage=wrap) as engine:
+        stores[0].away = True
+        execution = await engine.start(MANY)
+        holding = await eventually(engine.manager.holding)
+        assert "does not answer" in holding[execution]["r"]
+        stores[0].away = False
+        final = await engine.end(execution)
+        assert (final.status, final.progress.announced) == ("completed", 202)
+
+
+class RottenLists(FaultyStorage):
+    """A store whose lists of children have lost bytes."""
+
+    async def read(self, key: str) -> bytes:
+        data = await super().read(key)
+        return data[:-9] if "~children-" in key else data
+
+
+async def test_a_list_of_children_that_cannot_be_read_fails_its_message(tmp_path: Path) -> None:
+    async with engine_in(tmp_path, wrap_storage=RottenLists) as engine:
+        execution, final = await engine.run(MANY)
+        assert (final.status, final.error) == ("failed", None)
+        assert (final.progress.announced, final.progress.failed) == (1, 1)
+        (row,) = await engine.lineage_rows(execution)
+        assert row.status == "failed"
+        assert row.error is not None
+        assert f"executions/{execution}/r/fan/" in row.error.message
+
+
 async def test_a_lost_lineage_database_stops_nothing(tmp_path: Path) -> None:
     async with engine_in(tmp_path) as engine:
         for name in ("lineage.db", "lineage.db-wal", "lineage.db-shm"):

@@ -41,5 +41,5 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 
 @pytest.mark.parametrize("damage", [{"outcome": "lost"}, {"message_id": 7}, {"children": "many"}])
 def test_a_damaged_record_says_so(damage: dict[str, object]) -> None:
-    with pytest.raises(ObjectDamagedError, match="executions/e/r/s/m is damaged"):
+    with pytest.raises(ObjectDamagedError, match="'executions/e/r/s/m' is damaged"):
         from_metadata({**record().to_metadata(), **damage})

@@ -95,4 +95,4 @@ async def test_a_file_of_the_format_before_is_brought_along(tmp_path: Path) -> N
     assert (delivery.message_id, delivery.repeat, delivery.crashes) == ("a", True, 0)
     await queue.close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from factflow_infra.storage import FilesystemStorageProvider, staged_file
+from factflow_infra.storage.empty_record import remove_if_empty
 from factflow_infra.storage.filesystem import Durability
 from factflow_infra.storage.layout import TEMP_PREFIX, record_key
 from factflow_infra.storage.listing import walk
 from factflow_infra.storage.staged_file import TemporaryFile, UnnamedFile, choose_staging
 from factflow_protocols.errors import (
     KeyRefusedError,
-    ObjectDamagedError,
     ObjectExistsError,
     ObjectNotFoundError,
+    RecordDamagedError,
 )
 from factflow_protocols.storage import StorageProtocol
 from factflow_testing.storage_contract import MESSAGE, STAGE, StorageContract, keys_of
@@ -195,12 +198,53 @@ async def test_key_below_an_object_is_refused(store: FilesystemStorageProvider) 
         await store.write("a", b"x")
 
 
-@pytest.mark.parametrize("content", [b"", b'{"n": 1', b"[1]", b"\xff\xfe"])
-async def test_damaged_record_says_so(store: FilesystemStorageProvider, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"\0", b'{"n": 1', b"[1]", b"\xff\xfe"])
+async def test_damaged_record_says_so_and_is_never_replaced(
+    store: FilesystemStorageProvider, content: bytes
+) -> None:
     await store.write(MESSAGE, b"x")
-    (store.root / f"{MESSAGE}.meta.json").write_bytes(content)
-    with pytest.raises(ObjectDamagedError, match="record of 'executions"):
+    sidecar = store.root / f"{MESSAGE}.meta.json"
+    sidecar.write_bytes(content)
+    with pytest.raises(RecordDamagedError, match="record of 'executions") as caught:
         await store.metadata(MESSAGE)
+    assert caught.value.key == MESSAGE
+    assert "restore it from a copy, or delete it" in caught.value.hint
+    with pytest.raises(ObjectExistsError):
+        await store.write(MESSAGE, b"y", {"n": 2})
+    assert sidecar.read_bytes() == content
+    assert await keys_of(store, "executions", records=True) == [MESSAGE]
+
+
+async def test_an_empty_record_is_none_and_the_next_one_takes_its_place(
+    store: FilesystemStorageProvider,
+) -> None:
+    """A name without bytes is what a loss of power leaves of a record; it was never written."""
+    await store.write(MESSAGE, b"x", {"n": 1})
+    sidecar = store.root / f"{MESSAGE}.meta.json"
+    sidecar.write_bytes(b"")
+    with pytest.raises(ObjectNotFoundError):
+        await store.metadata(MESSAGE)
+    assert await keys_of(store, "executions", records=True) == []
+    assert await store.write(MESSAGE, b"y", {"n": 2}) == f"{MESSAGE}~2"
+    assert await store.metadata(MESSAGE) == {"n": 2, "output_key": f"{MESSAGE}~2"}
+    assert await store.read(MESSAGE) == b"x"
+
+
+def test_of_two_that_meet_an_empty_record_none_removes_the_others(tmp_path: Path) -> None:
+    """The one that comes second sees its lock on a file that is no longer the one of the name."""
+    record = tmp_path / "m.meta.json"
+    record.write_bytes(b"")
+    with record.open("rb") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as other:
+            second = other.submit(remove_if_empty, str(record))
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.3)  # it waits for the lock
+            record.unlink()
+            record.write_bytes(b"{}")
+            fcntl.flock(first, fcntl.LOCK_UN)
+            assert second.result() is False
+    assert record.read_bytes() == b"{}"
 
 
 async def test_unfinished_and_foreign_files_are_not_listed(

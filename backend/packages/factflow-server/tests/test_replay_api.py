@@ -221,9 +221,9 @@ async def test_a_damaged_record_of_the_source_refuses_the_replay_and_is_named(
     for body in ({"from_stage": "square"}, {"from_stage": "square", "dry_run": True}):
         refused = await client.post("/executions/source/replay", json=body)
         answer = refused.json()
-        assert (refused.status_code, answer["error_code"]) == (409, "object_damaged")
+        assert (refused.status_code, answer["error_code"]) == (409, "record_damaged")
         assert record.name.partition(".")[0] in answer["detail"]
-        assert record.name in answer["hint"]
+        assert "restore it" in answer["hint"]
     assert (await client.get("/executions")).json()["total"] == 1
     assert [path.name for path in stage.parents[2].iterdir()] == [source["id"]]
 

@@ -206,8 +206,7 @@ def test_a_database_that_is_none_is_named(tmp_path: Path, name: str) -> None:
 def test_a_lost_lineage_database_does_not_keep_it_from_starting(
     serve: Serve, tmp_path: Path
 ) -> None:
-    (tmp_path / ".factflow").mkdir()
-    (tmp_path / ".factflow" / "lineage.db").write_text("not a database" * 99)
+    (tmp_path / ".factflow" / "lineage.db").mkdir(parents=True)
     server = serve("--log-level", "error")
     health = server.client.get("/system/health").json()
     assert health["status"] == "degraded"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.outcome_store import OutcomeStore
-from factflow_foundation import keys, records
+from factflow_foundation import keys
 from factflow_foundation.records import OutcomeRecord
 from factflow_lineage.models import PipelineLineageEntry, entry_from_record
 from factflow_lineage.writer import LineageService
+from factflow_protocols.errors import RecordDamagedError
 
 CHUNK = 500
 
@@ -29,21 +32,38 @@ def row_of(graph: PipelineGraph, record: OutcomeRecord) -> PipelineLineageEntry:
     return entry_from_record(record, expected_children=expected)
 
 
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """Rows made from records, and the keys of records that cannot be read."""
+
+    rows: int
+    damaged: tuple[str, ...]
+
+
 async def rebuild_rows(
     execution_id: str, graph: PipelineGraph, store: OutcomeStore, lineage: LineageService
-) -> int:
-    """Record a row for every outcome an execution stored, and return how many those are.
+) -> Rebuilt:
+    """Record a row for every outcome an execution stored; rows that stand already change nothing.
 
-    Rows that stand already change nothing. Raises `ObjectDamagedError` for a record that cannot be read.
+    A record that cannot be read is left out, unless the message that met it left its failure.
     """
     count = 0
+    damaged: list[str] = []
     chunk: list[PipelineLineageEntry] = []
+    last = None
     async for item in store.storage.list(keys.execution_prefix(execution_id), records=True):
-        if item.key == keys.init_key(execution_id):
+        key = keys.stood_in_for(item.key)
+        if key == last or not keys.is_stage_key(execution_id, key):
             continue
-        record = records.from_metadata(await store.storage.metadata(item.key))
-        chunk.append(row_of(graph, record))
+        last = key
+        try:
+            record = await store.find_listed(key)
+        except RecordDamagedError:
+            damaged.append(key)
+            continue
+        if record is not None:
+            chunk.append(row_of(graph, record))
         if len(chunk) == CHUNK:
             count += await lineage.rebuild(chunk)
             chunk = []
-    return count + await lineage.rebuild(chunk)
+    return Rebuilt(count + await lineage.rebuild(chunk), tuple(damaged))

@@ -14,6 +14,7 @@ from factflow_engine import envelope as envelopes
 from factflow_engine import payloads
 from factflow_engine.announcing import announce
 from factflow_engine.batching import Answer
+from factflow_engine.dead_letters import keep_dead_letter
 from factflow_engine.fan_out import FannedOut, FanOut, plain_metadata
 from factflow_engine.lineage_rows import row_of
 from factflow_engine.outcome_draft import OutcomeDraft, Work
@@ -28,7 +29,7 @@ from factflow_engine.suspects import (
 from factflow_foundation.keys import StageKey
 from factflow_foundation.records import OutcomeRecord
 from factflow_lineage.models import PipelineLineageEntry
-from factflow_protocols.errors import PermanentError, StorageError
+from factflow_protocols.errors import PermanentError, RecordDamagedError, StorageError
 from factflow_protocols.pipeline import AdapterResult, PipelineContext
 from factflow_protocols.queue import Delivery
 
@@ -65,8 +66,10 @@ class MessageHandler:
                     return
                 record = await self._commit(draft, work)
             if self._goes_on(record):
+                self._record_lineage(record)
                 work.follow(record)
                 continue
+            await keep_dead_letter(self._context, record, work.data)
             await announce(self._context, delivery, record, work)
             return
         record = await self._commit(self._passed_to_the_end(work), work)
@@ -77,14 +80,19 @@ class MessageHandler:
         return record.outcome == "stored" and record.stage != self._stages[-1].name
 
     async def _committed_before(self, stage: Stage, work: Work) -> OutcomeRecord | None:
-        """Return the record of an earlier handling; only repeats pay for asking."""
+        """Return the record of an earlier handling; only repeats pay for asking.
+
+        One that cannot be read fails the message: what it said was done must not be done again.
+        """
         if not work.repeat:
             return None
         key = str(self._stage_key(stage, work))
-        record = await self._hold(lambda: self._context.store.find(key))
-        if record is not None:
-            self._record_lineage(record)
-        return record
+        try:
+            return await self._hold(lambda: self._context.store.find(key))
+        except RecordDamagedError as error:
+            draft = OutcomeDraft(stage, work, started_at=self._context.clock.now())
+            self._failed(draft, error)
+            return await self._commit(draft, work)
 
     async def _run(self, stage: Stage, work: Work) -> OutcomeDraft | None:
         """Return how the stage ended for the message, None when its condition skips it."""
@@ -175,17 +183,17 @@ class MessageHandler:
         try:
             standing, ours = await self._hold(lambda: store.commit(record, artefact))
         except StorageError as error:
-            # The store refuses this one object for its own sake: its message fails, with that reason.
+            # The store refuses this one object for its own sake, or holds a record there that cannot
+            # be read: the message fails, with that reason.
             self._failed(draft, error)
             failed = draft.record(self._context)
-            standing, ours = await self._hold(lambda: store.commit(failed, None))
+            standing, ours = await self._hold(lambda: store.commit_failure(failed))
             artefact = None
         if ours:
             work.fresh = artefact
             work.inline = draft.fanned_out.inline
         else:
             work.repeat = True
-        self._record_lineage(standing)
         return standing
 
     async def _put_back(

@@ -15,6 +15,7 @@ from factflow_engine.execution_spec import (
     RouteRuntime,
     messages_only,
 )
+from factflow_engine.holding import Holder
 from factflow_engine.publisher import Publisher
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices, RouteContext
@@ -60,6 +61,7 @@ class PipelineOrchestrator:
         self._processors: dict[str, ReactiveRouteProcessor] = {}
         self._publisher = Publisher(spec, self._graph, self._scope, services)
         self._publishing: asyncio.Task[None] | None = None
+        self._holder = Holder(f"{spec.execution_id}/end")
         self._stop: asyncio.Future[tuple[FinalStatus, float]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -125,11 +127,19 @@ class PipelineOrchestrator:
         return self._publisher.published
 
     def holding(self) -> dict[str, str]:
-        """Return why routes hold, by route; empty when none does."""
+        """Return why routes hold, by route; empty when none does.
+
+        Under `_publisher` and `_end` stands why publishing, and letting go of the queues, have to wait.
+        """
+        holders = {
+            route_id: processor.context.holder for route_id, processor in self._processors.items()
+        }
+        holders["_publisher"] = self._publisher.holder
+        holders["_end"] = self._holder
         return {
-            route_id: reason
-            for route_id, processor in self._processors.items()
-            if (reason := processor.context.holder.reason) is not None
+            name: reason
+            for name, holder in holders.items()
+            if (reason := holder.reason) is not None
         }
 
     async def run(self, on_final: Callable[[FinalState], Awaitable[None]]) -> None:
@@ -154,7 +164,7 @@ class PipelineOrchestrator:
         if gap:
             self._services.lineage.gap_noted.set()
         if status != "interrupted":
-            await self._services.queue.delete(self._scope)
+            await self._holder.until_done(lambda: self._services.queue.delete(self._scope))
 
     def _settled_status(self, progress: Progress) -> FinalStatus:
         bearable = self._tolerance() * messages_only(progress).announced

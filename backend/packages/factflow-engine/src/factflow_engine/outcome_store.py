@@ -6,16 +6,22 @@ record and goes on with that.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 
 import msgspec
 
 from factflow_engine import payloads
 from factflow_engine.payloads import EncodedPayload
-from factflow_foundation import records
+from factflow_foundation import keys, records
 from factflow_foundation.keys import extension_for
 from factflow_foundation.records import Child, OutcomeRecord
-from factflow_protocols.errors import ObjectDamagedError, ObjectExistsError, ObjectNotFoundError
+from factflow_protocols.errors import (
+    ObjectDamagedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RecordDamagedError,
+)
 from factflow_protocols.storage import StorageProtocol
 
 _children = msgspec.json.Decoder(list[Child])
@@ -36,7 +42,10 @@ class OutcomeStore:
     async def commit(
         self, record: OutcomeRecord, artefact: EncodedPayload | None
     ) -> tuple[OutcomeRecord, bool]:
-        """Store artefact and record. Return the record that stands, and whether it is ours."""
+        """Store artefact and record. Return the record that stands, and whether it is ours.
+
+        Raises `RecordDamagedError` when one stands that cannot be read.
+        """
         try:
             name = await self.storage.write(
                 record.key,
@@ -53,10 +62,40 @@ class OutcomeStore:
             record = msgspec.structs.replace(record, output_key=name)
         return record, True
 
-    async def find(self, key: str) -> OutcomeRecord | None:
-        """Return the record under a stage key, None when there is none yet."""
+    async def commit_failure(self, record: OutcomeRecord) -> tuple[OutcomeRecord, bool]:
+        """Store a failure as `commit` does; beside the record that stands if that cannot be read."""
         try:
-            return records.from_metadata(await self.storage.metadata(key))
+            return await self.commit(record, None)
+        except RecordDamagedError:
+            key = keys.stand_in_key(record.key)
+        try:
+            await self.storage.write(key, None, record.to_metadata())
+        except ObjectExistsError:
+            return await self._read(key) or record, False
+        return record, True
+
+    async def find(self, key: str) -> OutcomeRecord | None:
+        """Return the record under a stage key, None when there is none yet.
+
+        One that cannot be read is passed over for the failure of the message that met it. Raises
+        `RecordDamagedError` when none did.
+        """
+        try:
+            return await self._read(key)
+        except RecordDamagedError:
+            failure = await self._read(keys.stand_in_key(key))
+            if failure is None:
+                raise
+            return failure
+
+    async def find_listed(self, key: str) -> OutcomeRecord | None:
+        """Return the record that a listing of a stage shows, be it a failure whose damaged record was
+        deleted since. Raises `RecordDamagedError` as `find` does."""
+        return await self.find(key) or await self._read(keys.stand_in_key(key))
+
+    async def _read(self, key: str) -> OutcomeRecord | None:
+        try:
+            return records.from_metadata(await self.storage.metadata(key), key)
         except ObjectNotFoundError:
             return None
 
@@ -81,16 +120,34 @@ class OutcomeStore:
         )
 
     async def children(self, record: OutcomeRecord) -> AsyncIterator[list[Child]]:
-        """Yield the children a record names, in parts. Raises `ObjectDamagedError`."""
+        """Yield the children a record names, in parts.
+
+        Raises `ObjectDamagedError`, and `ObjectNotFoundError` when a list of them is gone.
+        """
+        for part in self.children_parts(record):
+            yield await part()
+
+    def children_parts(
+        self, record: OutcomeRecord
+    ) -> Iterator[Callable[[], Awaitable[list[Child]]]]:
+        """Yield what reads each part of a record's children, and may be called again after trouble."""
+
+        async def listed() -> list[Child]:
+            return record.children
+
         if record.children:
-            yield record.children
+            yield listed
         for key in record.children_keys:
-            try:
-                yield _children.decode(await self.storage.read(key))
-            except msgspec.DecodeError as error:
-                raise ObjectDamagedError(
-                    f"the list of children {key} is damaged: {error}"
-                ) from error
+            yield partial(self._children_in, key)
+
+    async def _children_in(self, key: str) -> list[Child]:
+        try:
+            return _children.decode(await self.storage.read(key))
+        except msgspec.DecodeError as error:
+            raise ObjectDamagedError(
+                f"the list of children {key} is damaged: {error}",
+                hint="restore it from a copy, or run the stage again with --rerun",
+            ) from error
 
     async def read_input(self, key: str, expected_hash: str) -> bytes:
         """Return an artefact, checked against its SHA-256.

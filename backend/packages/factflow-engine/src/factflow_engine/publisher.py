@@ -29,9 +29,9 @@ class Publisher:
         self._graph = graph
         self._scope = scope
         self._services = services
-        self._holder = Holder(f"{spec.execution_id}/publisher")
         self.published = 0
         """Items announced so far, those of earlier runs too."""
+        self.holder = Holder(f"{spec.execution_id}/publisher")
 
     async def run(self) -> None:
         """Publish what has not been published yet, then settle the publisher.
@@ -39,7 +39,7 @@ class Publisher:
         Items announced before are not announced again. Raises what reading the source raises.
         """
         queue, scope = self._services.queue, self._scope
-        start = await self._holder.until_done(lambda: queue.publisher_cursor(scope))
+        start = await self.holder.until_done(lambda: queue.publisher_cursor(scope))
         chunk: list[OutgoingMessage] = []
         position = self.published = start
         async for item in self._items(start):
@@ -50,10 +50,10 @@ class Publisher:
                 chunk = []
         if chunk:
             await self._publish(chunk, position)
-        await self._holder.until_done(lambda: queue.end_publishing(scope))
+        await self.holder.until_done(lambda: queue.end_publishing(scope))
 
     async def _publish(self, chunk: list[OutgoingMessage], position: int) -> None:
-        await self._holder.until_done(
+        await self.holder.until_done(
             lambda: self._services.queue.publish(self._scope, chunk, cursor=position)
         )
         self.published = position
@@ -67,7 +67,7 @@ class Publisher:
         if self._spec.skip_init or start > 0:
             return
         storage, execution_id = self._services.store.storage, self._spec.execution_id
-        message = await self._holder.until_done(
+        message = await self.holder.until_done(
             lambda: stored_init_message(storage, self._graph, execution_id)
         )
         if message is not None:

@@ -61,6 +61,8 @@ class RouteContext:
         self.retries = RetryPolicy.of(errors)
         self.outbound = self._target_of(graph, graph.outbound(route_id))
         self.dead_letters = self._target_of(graph, errors.dead_letter_queue, consumed_only=True)
+        self.kept_dead_letters = None if self.dead_letters else errors.dead_letter_queue
+        """The dead-letter queue that no route consumes: its letters are kept as copies."""
         self.graph = graph
         self._watch = services.watch
         self._slots = asyncio.Semaphore(graph.route(route_id).inbound.concurrency)

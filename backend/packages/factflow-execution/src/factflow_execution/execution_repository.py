@@ -87,6 +87,14 @@ class ExecutionRepository:
         query = update(executions).where(executions.c.execution_id == execution_id)
         await whole(self._write(query.values(cancel_requested=True), "execution.cancel"))
 
+    async def note_lineage_loss(self) -> None:
+        """Note for all executions that ended that lineage may lack their rows."""
+        query = update(executions).where(
+            executions.c.lineage_gap == 0, executions.c.status.not_in(["running", "interrupted"])
+        )
+        async with self._engine.begin() as connection:
+            await connection.execute(query.values(lineage_gap=1))
+
     async def with_lineage_gap(self) -> builtins.list[str]:
         """Return the ids of ended executions whose lineage lacks rows, oldest first."""
         return await self._ids(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from sqlalchemy.exc import OperationalError
 
 from factflow_engine.config.loader import PipelineConfigLoader, config_hash
 from factflow_engine.config.models import PipelineGlobalConfig
@@ -25,6 +22,7 @@ from factflow_execution.errors import (
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.init_payload import store_init
+from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
 from factflow_execution.models import ExecutionDraft, ExecutionStatus, Page, PipelineExecution
 from factflow_execution.waiter import ExecutionWaiter
@@ -32,6 +30,8 @@ from factflow_foundation import ids, keys, logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_protocols.errors import FactflowError
 from factflow_protocols.storage import StorageProtocol
+
+UNDO_SECONDS = 2.0
 
 _log = logs.logger(__name__)
 
@@ -69,6 +69,7 @@ class ExecutionService:
         self._clock = clock or SystemClock()
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
+        self.late_ends = LateEnds()
         self.waiter = ExecutionWaiter(self.get)
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
@@ -141,27 +142,22 @@ class ExecutionService:
     async def finished(self, execution_id: str, final: FinalState) -> None:
         """Write how an execution ended, and wake who waits for it.
 
-        A database that cannot write now is asked again until it can, or until the server closes: the
-        next one will find the execution without an owner.
+        A database that cannot write now is asked again until it can, or until the server closes, when
+        `OperationalError` is raised: the next server will find the execution without an owner.
         """
-        for delay in _delays():
-            try:
-                await self._end(
-                    execution_id,
-                    final.status,
-                    message_count=final.progress.announced,
-                    failed_count=final.progress.failed,
-                    lineage_gap=final.lineage_gap,
-                    warning=final.warning,
-                    error_info=None if final.error is None else {"message": final.error},
-                )
-            except OperationalError as error:
-                _log.warning(
-                    "cannot write a status", execution_id=execution_id, error=str(error.orig)
-                )
-                await asyncio.sleep(delay)
-            else:
-                return
+
+        async def end() -> None:
+            await self._end(
+                execution_id,
+                final.status,
+                message_count=final.progress.announced,
+                failed_count=final.progress.failed,
+                lineage_gap=final.lineage_gap,
+                warning=final.warning,
+                error_info=None if final.error is None else {"message": final.error},
+            )
+
+        await self.late_ends.insist(execution_id, end)
 
     async def mark_orphans(self) -> builtins.list[str]:
         """Mark executions that run without an owner `interrupted`; return their ids.
@@ -257,8 +253,10 @@ class ExecutionService:
     async def close(self) -> None:
         """Start nothing from now on; returns when launches under way have come to their end."""
         self._closed = True
+        self.late_ends.close_begun()
         for launching in list(self._launching.values()):
             await launching.wait()
+        await self.late_ends.close()
 
     async def _check_tag(self, tag: str | None) -> None:
         if tag is None:
@@ -326,23 +324,24 @@ class ExecutionService:
         )
 
     async def _undo(self, execution_id: str, error: BaseException) -> None:
-        """Leave nothing of a launch that failed; once its row stood, the row says why."""
+        """Leave nothing of a launch that failed; once its row stood, the row says why.
+
+        Whoever asked for the launch does not wait until there is room again, if that is what is lacking.
+        """
         self._manager.release(execution_id)
-        try:
-            if await self._repository.get(execution_id) is not None:
-                await self._end(execution_id, "failed", error_info=_error_info(error))
-                return
-            await self.holds.release(execution_id)
-            prefix = keys.execution_prefix(execution_id)
-            for records in (True, False):
-                async for found in self._storage.list(prefix, records=records):
-                    await self._storage.delete(found.key)
-        except (FactflowError, OperationalError) as trouble:
-            _log.warning(
-                "could not clean up after a failed launch",
-                execution_id=execution_id,
-                error=str(trouble),
-            )
+        await self.late_ends.insist_behind(
+            execution_id, lambda: self._clean_up(execution_id, error), UNDO_SECONDS
+        )
+
+    async def _clean_up(self, execution_id: str, error: BaseException) -> None:
+        if await self._repository.get(execution_id) is not None:
+            await self._end(execution_id, "failed", error_info=_error_info(error))
+            return
+        await self.holds.release(execution_id)
+        prefix = keys.execution_prefix(execution_id)
+        for records in (True, False):
+            async for found in self._storage.list(prefix, records=records):
+                await self._storage.delete(found.key)
 
     async def _end(
         self, execution_id: str, status: ExecutionStatus, **values: Any
@@ -363,14 +362,6 @@ class ExecutionService:
         if execution.ended:
             self.waiter.resolve(execution)
         return execution
-
-
-def _delays() -> Iterator[float]:
-    """Yield seconds between attempts: 0.1, 0.2, … and then 5 for ever."""
-    delay = 0.1
-    while True:
-        yield delay
-        delay = min(delay * 2, 5.0)
 
 
 def _error_info(error: BaseException) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class LineageFiller:
         self._store = store
         self._manager = manager
         self._task: asyncio.Task[None] | None = None
+        self.remaining = 0
+        """How many executions wait for their rows to be made again."""
 
     def start(self) -> None:
         """Begin; gaps noted before, by this server or the one before it, are filled first."""
@@ -64,12 +66,25 @@ class LineageFiller:
 
     async def _fill_all(self) -> bool:
         """Fill what can be filled now; False when something is left that will not announce itself."""
+        if self._lineage.lost:
+            await self._repository.note_lineage_loss()
+            self._lineage.lost = False
         noted = await self._repository.with_lineage_gap()
         # One that still runs notes its gap when it ends.
         known = [key for key in self._lineage.gaps() if not self._manager.is_running(key)]
+        to_fill = list(dict.fromkeys([*noted, *known]))
         complete = True
-        for execution_id in dict.fromkeys([*noted, *known]):
-            complete &= await self._fill(execution_id)
+        for number, execution_id in enumerate(to_fill):
+            self.remaining = len(to_fill) - number
+            try:
+                complete &= await self._fill(execution_id)
+            except Exception as error:  # noqa: BLE001 - the others must not wait for it
+                _log.warning(
+                    "lineage gap not filled yet", execution_id=execution_id, error=str(error)
+                )
+                complete = False
+        if complete:
+            self.remaining = 0
         return complete
 
     async def _fill(self, execution_id: str) -> bool:
@@ -78,8 +93,16 @@ class LineageFiller:
         if execution is None:
             return True
         graph = PipelineGraph(snapshot_config(execution.config_snapshot))
-        count = await rebuild_rows(execution_id, graph, self._store, self._lineage)
+        rebuilt = await rebuild_rows(execution_id, graph, self._store, self._lineage)
         filled = await self._lineage.flush(execution_id, timeout=FLUSH_SECONDS)
-        await self._repository.update(execution_id, lineage_gap=0 if filled else count)
-        _log.info("lineage rebuilt", execution_id=execution_id, rows=count, complete=filled)
+        await self._repository.update(execution_id, lineage_gap=0 if filled else rebuilt.rows)
+        _log.info("lineage rebuilt", execution_id=execution_id, rows=rebuilt.rows, complete=filled)
+        if rebuilt.damaged:
+            # Asking again would find the same; rows that lineage has of them stand.
+            _log.warning(
+                "records cannot be read",
+                execution_id=execution_id,
+                count=len(rebuilt.damaged),
+                first=rebuilt.damaged[0],
+            )
         return filled

@@ -1,8 +1,13 @@
 """Where things lie in storage.
 
 executions/<execution-id>/<route>/<stage>/<message-id>[.ext]    an artefact
+executions/<execution-id>/<route>/<stage>/<message-id>~damaged  the record of a message that failed
+                                                                because its own cannot be read
 executions/<execution-id>/_init[.ext]                           the init payload
 executions/<execution-id>/_plan                                 what a replay publishes
+executions/<execution-id>/_dead/<queue>/<message-id>[.ext]      a copy of a failed message's input
+
+Routes never begin with `_`, so what does is none.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from factflow_protocols.errors import KeyRefusedError
 
@@ -21,6 +27,7 @@ MAX_SEGMENT_BYTES = 200
 _PLAIN = re.compile(
     r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,120}(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,120}){0,7}"
 )
+_STAND_IN = "~damaged"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _EXTENSIONS = {
@@ -68,6 +75,26 @@ def init_key(execution_id: str) -> str:
 def plan_key(execution_id: str) -> str:
     """Return the key of a replay's plan."""
     return f"{ROOT}/{execution_id}/_plan"
+
+
+def dead_letter_key(execution_id: str, queue: str, message_id: str) -> str:
+    """Return the key of a failed message's copy. Slashes in the queue's name become `%2F`."""
+    return f"{ROOT}/{execution_id}/_dead/{quote(queue, safe=':')}/{message_id}"
+
+
+def is_stage_key(execution_id: str, key: str) -> bool:
+    """Tell whether a key of an execution belongs to a stage, as against what begins with `_`."""
+    return not key.startswith(f"{ROOT}/{execution_id}/_")
+
+
+def stand_in_key(key: str) -> str:
+    """Return where a message's failure stands when the record under its own key cannot be read."""
+    return key + _STAND_IN
+
+
+def stood_in_for(key: str) -> str:
+    """Return the key that a stand-in belongs to; any other key as it is."""
+    return key.removesuffix(_STAND_IN)
 
 
 def extension_for(content_type: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from factflow_foundation import ids
 from factflow_foundation.keys import StageKey
-from factflow_protocols.errors import ObjectDamagedError
+from factflow_protocols.errors import RecordDamagedError
 
 Outcome = Literal["stored", "fanned_out", "filtered", "failed", "passed"]
 """`passed` ends a chain whose last stages were all skipped by their conditions."""
@@ -97,10 +97,13 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         return built
 
 
-def from_metadata(metadata: dict[str, Any]) -> OutcomeRecord:
-    """Read a record back; unknown fields are ignored. Raises `ObjectDamagedError`."""
+def from_metadata(metadata: dict[str, Any], key: str | None = None) -> OutcomeRecord:
+    """Read a record back; unknown fields are ignored. Raises `RecordDamagedError`.
+
+    `key` is where it was found, for the error.
+    """
     try:
         return msgspec.convert(metadata, OutcomeRecord)
     except msgspec.ValidationError as error:
-        key = metadata.get("key", "?")
-        raise ObjectDamagedError(f"the record of {key} is damaged: {error}") from error
+        place = key or str(metadata.get("key", "?"))
+        raise RecordDamagedError(place, str(error)) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import aiosqlite
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
@@ -34,6 +34,7 @@ def sqlite_engine(
     committed survives the process (`"os"`) or the machine (`"fsync"`). Each transaction takes the
     write lock at its start and covers schema changes too. Reading: `pool_size` connections (4), each
     transaction sees one state of the file, and an absent file is an error.
+    The engine's `url` names the file.
     `await engine.dispose()` ends the connections' threads; without it the process does not end cleanly.
     Raises ValueError for a writing engine with more than one connection.
     """
@@ -51,7 +52,7 @@ def sqlite_engine(
             raise
 
     engine = create_async_engine(
-        "sqlite+aiosqlite://",
+        URL.create("sqlite+aiosqlite", database=str(path.absolute())),
         async_creator=connect,
         poolclass=AsyncAdaptedQueuePool,
         pool_size=(pool_size or READERS) if read_only else 1,

@@ -9,22 +9,28 @@ from pathlib import Path
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from factflow_foundation.logs import logger
+from factflow_lineage.database_file import DatabaseFile, Identity, is_damage
 from factflow_lineage.tables import create_schema, schema_is_missing
+
+log = logger(__name__)
 
 
 class WritingConnection:
     """One connection held between transactions; one transaction at a time.
 
     `tables_were_missing` is set when the database turned out to hold no lineage tables, which then
-    were created: it is new, or what was written before is lost.
+    were created: it is new, or what was written before is lost. `set_aside` is where the last file is
+    that turned out to be damaged.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._connection: AsyncConnection | None = None
-        self._file = _database_file(engine)
-        self._file_identity: tuple[int, int] | None = None
+        self._file = DatabaseFile(engine)
+        self._file_identity: Identity | None = None
         self.tables_were_missing = False
+        self.set_aside: Path | None = None
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -36,8 +42,10 @@ class WritingConnection:
             connection = await self._open()
             async with connection.begin():
                 yield connection
-        except BaseException:
+        except BaseException as error:
             await self.drop()
+            if is_damage(error):
+                self._set_aside()
             raise
 
     async def drop(self) -> None:
@@ -52,8 +60,15 @@ class WritingConnection:
         with contextlib.suppress(SQLAlchemyError, OSError):
             await self._engine.dispose()
 
+    def _set_aside(self) -> None:
+        """Make room for a new file: what stood in a damaged one can be made again from records."""
+        aside = self._file.set_aside()
+        if aside is not None:
+            log.warning("lineage database damaged", kept_as=str(aside))
+            self.set_aside = aside
+
     async def _open(self) -> AsyncConnection:
-        if self._connection is not None and self._identity() != self._file_identity:
+        if self._connection is not None and self._file.identity() != self._file_identity:
             # A deleted or exchanged SQLite file takes writes without a word, into nowhere.
             await self.drop()
         if self._connection is None:
@@ -63,24 +78,8 @@ class WritingConnection:
                 if missing:
                     await create_schema(self._connection)
             self.tables_were_missing |= missing
-            self._file_identity = self._identity()
+            self._file_identity = self._file.identity()
         return self._connection
-
-    def _identity(self) -> tuple[int, int] | None:
-        if self._file is None:
-            return None
-        try:
-            status = self._file.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-
-def _database_file(engine: AsyncEngine) -> Path | None:
-    name = engine.url.database
-    if engine.dialect.name != "sqlite" or not name or name.startswith((":memory:", "file:")):
-        return None
-    return Path(name)
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_lineage.chain import LineageChain, read_chain
+from factflow_lineage.database_file import DatabaseFile
 from factflow_lineage.errors import LineageNotFoundError, LineageUnavailableError
 from factflow_lineage.filters import LineageFilter, check_page
 from factflow_lineage.models import PipelineLineageEntry
@@ -51,6 +52,8 @@ class PipelineLineageRepository:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._file = DatabaseFile(engine)
+        self._file_identity = self._file.identity()
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine.sync_engine, "connect", _fold_all_letters)
 
@@ -124,10 +127,18 @@ class PipelineLineageRepository:
     @contextlib.asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
         try:
+            await self._let_go_of_lost_file()
             async with self._engine.connect() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
             raise LineageUnavailableError(error) from error
+
+    async def _let_go_of_lost_file(self) -> None:
+        """Close connections to a file that is no longer the one of its name: they still read it."""
+        identity = self._file.identity()
+        if identity != self._file_identity:
+            self._file_identity = identity
+            await self._engine.dispose()
 
 
 def _fold_all_letters(connection: Any, _record: Any) -> None:

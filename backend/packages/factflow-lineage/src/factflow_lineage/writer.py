@@ -68,6 +68,9 @@ class LineageService:
         self._gaps: Counter[str] = Counter()
         self.gap_noted = asyncio.Event()
         """Set when an execution comes to lack rows; whoever fills gaps clears it."""
+        self.lost = False
+        """Whether rows of any execution that ended may be gone, since the database is new; whoever has
+        noted that takes it back."""
         self._written: Counter[str] = (
             Counter()
         )  # committed rows per execution, in the present tables
@@ -83,8 +86,14 @@ class LineageService:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start writing. What was recorded before is kept; a database in trouble is no error."""
+        """Open the database, whose tables are made when they are missing, and start writing.
+
+        What was recorded before is kept; a database in trouble is no error.
+        """
         if self._task is None and not self._closing:
+            for _ in range(2):  # the first try may find a damaged file, and set it aside
+                if await self._look():
+                    break
             self._task = asyncio.create_task(self._run(), name="lineage-writer")
 
     async def close(self, timeout: float = 5.0) -> None:
@@ -195,6 +204,21 @@ class LineageService:
         self._wake_waiting()
         return deleted
 
+    async def _look(self) -> bool:
+        """See what stands in the database; False when it is in trouble."""
+        try:
+            async with self._turn, self._connection.transaction() as connection:
+                empty = (await connection.execute(sa.select(rows.c.id).limit(1))).first() is None
+        except Exception as error:  # noqa: BLE001 - whatever it is, rows are kept and tried again
+            self._note_trouble(error)
+            return False
+        self._note_recovery()
+        self._note_lost_tables()
+        if empty:
+            self.lost = True
+            self.gap_noted.set()
+        return True
+
     async def _run(self) -> None:
         pause = 0.0
         while True:
@@ -292,10 +316,13 @@ class LineageService:
         if not self._connection.tables_were_missing:
             return
         self._connection.tables_were_missing = False
-        if self._written:
+        self.lost = True
+        self.gap_noted.set()
+        aside = self._connection.set_aside
+        how = f"was damaged (it is kept as {aside.name})" if aside else "was lost"
+        if self._written or aside:
             self._gaps.update(self._written)
-            self.gap_noted.set()
-            self._last_error = "the lineage database was lost and made anew"
+            self._last_error = f"the lineage database {how} and made anew"
             log.warning("lineage database lost", rows=self._written.total())
             self._written.clear()
 

@@ -8,6 +8,7 @@
     │   ├── ObjectNotFoundError
     │   ├── ObjectExistsError   create-only write lost the race
     │   ├── ObjectDamagedError  bytes do not match their record
+    │   │   └── RecordDamagedError    the record itself cannot be read
     │   ├── KeyRefusedError     a key the store cannot or will not hold
     │   └── StorageUnavailableError   ours, not the message's
     └── QueueError
@@ -86,6 +87,19 @@ class ObjectDamagedError(StorageError):
     """The stored bytes are not those the record describes."""
 
     code = "object_damaged"
+
+
+class RecordDamagedError(ObjectDamagedError):
+    """An outcome record that cannot be read; `key` is the one it stands under."""
+
+    code = "record_damaged"
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(
+            f"the record of {key!r} is damaged: {reason}",
+            hint="restore it from a copy, or delete it, so that the stage runs again",
+        )
+        self.key = key
 
 
 class KeyRefusedError(StorageError):

@@ -66,7 +66,7 @@ class StorageProtocol(Protocol):
 
     async def metadata(self, key: str) -> dict[str, Any]:
         """Return the record of a key or object name. Raises `ObjectNotFoundError` without one and
-        `ObjectDamagedError` when it cannot be read."""
+        `RecordDamagedError` when it cannot be read."""
         ...
 
     async def info(self, key: str) -> ObjectInfo:

@@ -37,7 +37,6 @@ from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.factory import create_storage_provider
-from factflow_lineage import tables as lineage_tables
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_protocols.storage import StorageProtocol
@@ -57,10 +56,10 @@ class DatabaseUnusableError(ServerStartError):
 
     def __init__(self, path: Path, error: Exception) -> None:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-        super().__init__(
-            f"cannot open the database {path}: {cause}",
-            hint="restore it from a copy of the data folder, or start with another --data-dir",
-        )
+        hint = "restore it from a copy of the data folder, or start with another --data-dir"
+        if "disk is full" in str(cause):
+            hint = "free some space there"
+        super().__init__(f"cannot open the database {path}: {cause}", hint=hint)
 
 
 @dataclass(slots=True)
@@ -179,6 +178,8 @@ async def _join(
             lineage=lineage,
             lineage_repository=lineage_repository,
             manager=manager,
+            executions=executions,
+            lineage_filler=lineage_filler,
             max_concurrent_executions=settings.max_concurrent_executions,
         ),
         replay=DetachedReplayService(
@@ -215,10 +216,6 @@ async def _open_lineage(
     stack.push_async_callback(writing.dispose)
     reading = sqlite_engine(data_dir.lineage, read_only=True)
     stack.push_async_callback(reading.dispose)
-    try:
-        await lineage_tables.create_schema(writing)
-    except (SQLAlchemyError, OSError) as error:
-        _log.warning("lineage database in trouble", error_type=type(error).__name__)
     lineage = LineageService(writing)
     await lineage.start()
     stack.push_async_callback(lineage.close)

@@ -38,6 +38,7 @@ STATUS: Mapping[str, int] = {
     "messages_not_found": 422,
     "artefacts_missing": 409,
     "object_damaged": 409,
+    "record_damaged": 409,
     "execution_state": 409,
     "tag_taken": 409,
     "code_changed": 409,
@@ -57,6 +58,13 @@ STATUS: Mapping[str, int] = {
     "launch_failed": 500,
 }
 """HTTP status by error code; a code that is not here is an internal error."""
+
+_DATABASE_TROUBLE: Mapping[str, str] = {
+    "disk is full": "free some space where the data folder is",
+    "readonly database": "make the data folder writable",
+    "is locked": "another program holds it; end that, or try again",
+}
+"""What to do about what SQLite says."""
 
 
 def answer(
@@ -115,6 +123,16 @@ def _place(location: Sequence[str | int]) -> str:
 
 
 async def _database_error(_: Request, error: Exception) -> JSONResponse:
+    told = str(getattr(error, "orig", ""))
+    for cause, hint in _DATABASE_TROUBLE.items():
+        if cause in told:
+            _log.warning("database error", reason=told)
+            return answer(
+                503,
+                "database_unavailable",
+                f"the database of configs and executions does not take this: {told}",
+                hint,
+            )
     _log.error("database error", error_type=type(error).__name__, exc_info=error)
     return answer(
         503,

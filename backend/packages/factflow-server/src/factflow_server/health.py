@@ -11,6 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.execution_service import ExecutionService
+from factflow_execution.lineage_filler import LineageFiller
 from factflow_foundation import keys
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
@@ -50,6 +52,8 @@ class HealthService:
         lineage: LineageService,
         lineage_repository: PipelineLineageRepository,
         manager: OrchestratorManager,
+        executions: ExecutionService,
+        lineage_filler: LineageFiller,
         max_concurrent_executions: int,
     ) -> None:
         self._database = database
@@ -58,17 +62,33 @@ class HealthService:
         self._lineage = lineage
         self._lineage_repository = lineage_repository
         self._manager = manager
+        self._executions = executions
+        self._lineage_filler = lineage_filler
         self._max = max_concurrent_executions
 
     async def check(self) -> list[Component]:
         """Return every component; never raises."""
         asked = await asyncio.gather(
-            _ask("database", self._ask_database),
+            self._database_component(),
             _ask("queue", self._ask_queue),
             _ask("storage", self._ask_storage),
             self._lineage_component(),
         )
         return [*asked, self._orchestrator_component()]
+
+    async def _database_component(self) -> Component:
+        """Ask for reading, and look at what waits to be written."""
+        read = await _ask("database", self._ask_database)
+        waiting = dict(self._executions.late_ends.unwritten)
+        if read.status != "healthy" or not waiting:
+            return read
+        execution_id, reason = next(iter(waiting.items()))
+        return Component(
+            "database",
+            "degraded",
+            f"the final status of {len(waiting)} executions waits to be written: "
+            f"{execution_id}: {reason}",
+        )
 
     async def _ask_database(self) -> None:
         async with self._database.connect() as connection:
@@ -93,7 +113,10 @@ class HealthService:
             message += f", {health.dropped} were dropped{why}"
         if read.status != "healthy":
             message += f"; {read.message}"
-        ok = health.ok and read.status == "healthy"
+        to_fill = self._lineage_filler.remaining
+        if to_fill:
+            message += f"; rows of {to_fill} executions are made again from records"
+        ok = health.ok and read.status == "healthy" and not to_fill
         return Component("lineage", "healthy" if ok else "degraded", message)
 
     def _orchestrator_component(self) -> Component:

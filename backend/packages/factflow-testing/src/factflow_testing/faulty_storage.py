@@ -10,14 +10,17 @@ from factflow_protocols.storage import ObjectInfo, StorageProtocol
 
 
 class FaultyStorage:
-    """Fulfils `StorageProtocol`; while `full` is set every write says the disk is full.
+    """Fulfils `StorageProtocol`; while `full` is set every write says the disk is full, and while
+    `away` is set no read is answered; of keys that hold `at`, when that is given.
 
-    `refused` counts the writes that were turned away.
+    `refused` counts the calls that were turned away.
     """
 
-    def __init__(self, real: StorageProtocol) -> None:
+    def __init__(self, real: StorageProtocol, *, at: str = "") -> None:
         self._real = real
+        self._at = at
         self.full = False
+        self.away = False
         self.refused = 0
 
     async def write(
@@ -28,12 +31,15 @@ class FaultyStorage:
         *,
         extension: str = "",
     ) -> str | None:
-        if self.full:
+        if self.full and self._at in key:
             self.refused += 1
             raise StorageUnavailableError("no space left on the device")
         return await self._real.write(key, data, metadata, extension=extension)
 
     async def read(self, key: str) -> bytes:
+        if self.away and self._at in key:
+            self.refused += 1
+            raise StorageUnavailableError("the store does not answer")
         return await self._real.read(key)
 
     async def exists(self, key: str) -> bool:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -107,16 +107,24 @@ def cli(
 
 
 class ServerProcess:
-    """A server that listens: its `url`, its `data_dir`, its `pid`. Use it as a context manager."""
+    """A server that listens: its `url`, its `data_dir`, its `pid`. Use it as a context manager.
+
+    `under` is what comes before the command and becomes it: `setpriv --…`.
+    """
 
     def __init__(
-        self, data_dir: Path, *arguments: str | Path, cwd: Path | None = None, **variables: str
+        self,
+        data_dir: Path,
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        under: Sequence[str] = (),
+        **variables: str,
     ) -> None:
         self._said = tempfile.TemporaryFile(  # noqa: SIM115 - closed when the process is
             "w+", encoding="utf-8", errors="replace"
         )
         self._process = subprocess.Popen(
-            serve_command("--data-dir", data_dir, *arguments),
+            [*under, *serve_command("--data-dir", data_dir, *arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._said,

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from pathlib import Path
@@ -77,11 +78,19 @@ def sitemap_of(*urls: str) -> bytes:
 
 @dataclass(slots=True)
 class Page:
-    """What a path answers: a body, or `write`, which is given the stream to write one to."""
+    """What a path answers: a body, or `write`, which is given the stream to write one to.
+
+    The first `failures` requests are answered with `status` and `headers` alone. `asked` are the times of
+    all requests (`time.monotonic`).
+    """
 
     body: bytes = b""
     content_type: str = HTML
     write: Callable[[BufferedIOBase], None] | None = None
+    failures: int = 0
+    status: int = 503
+    headers: Callable[[], Mapping[str, str]] = dict
+    asked: list[float] = field(default_factory=list)
 
 
 class CountedPages(dict[str, Page]):
@@ -112,6 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
         page = self.server.pages.get(self.path)
         if page is None:
             self.send_error(404)
+            return
+        page.asked.append(time.monotonic())
+        if len(page.asked) <= page.failures:
+            self.send_response(page.status)
+            for name, value in page.headers().items():
+                self.send_header(name, value)
+            self.end_headers()
             return
         self.send_response(200)
         self.send_header("Content-Type", page.content_type)

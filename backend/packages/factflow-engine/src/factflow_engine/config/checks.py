@@ -211,8 +211,8 @@ class _Checks:
                     "W503",
                     letters.path,
                     f"no route consumes the dead-letter queue {shorten(letters.queue)!r}: "
-                    "failed messages keep their input and their record, and go nowhere",
-                    "add a route for it, or remove it",
+                    "failed messages are kept as copies in storage, under `_dead`, and go nowhere",
+                    "add a route for it if they are to be processed",
                     "warning",
                 )
 

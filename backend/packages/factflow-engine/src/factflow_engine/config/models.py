@@ -33,6 +33,7 @@ FINAL_ERRORS = frozenset(
         "ObjectNotFoundError",
         "ObjectExistsError",
         "ObjectDamagedError",
+        "RecordDamagedError",
         "KeyRefusedError",
     }
 )

@@ -7,6 +7,7 @@ waits a moment for the writer of a dead one to finish, and is refused by a live 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -20,6 +21,11 @@ LOCK_FILE = "factflow.lock"
 WAIT_SECONDS = 5.0
 
 _PAUSE_SECONDS = 0.05
+_HINTS = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EROFS: "mount it writable, or name another folder with --data-dir",
+}
 
 
 class DataFolderLockedError(StorageError):
@@ -45,7 +51,7 @@ class DataFolderUnwritableError(StorageError):
         reason = error.strerror or type(error).__name__
         super().__init__(
             f"the data folder {folder} cannot be used: {reason}",
-            hint="name a folder this user may write with --data-dir",
+            hint=_HINTS.get(error.errno or 0, "name a folder this user may write with --data-dir"),
         )
 
 

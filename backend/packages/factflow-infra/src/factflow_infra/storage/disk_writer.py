@@ -17,6 +17,7 @@ import msgspec
 
 from factflow_foundation.crash_points import reach
 from factflow_infra.storage.disk_errors import is_reachable, storage_error
+from factflow_infra.storage.empty_record import remove_if_empty
 from factflow_infra.storage.folders import Folders, sync_folder
 from factflow_infra.storage.layout import RECORD_SUFFIX, numbered_name, record_key
 from factflow_infra.storage.staged_file import StagedFile
@@ -67,6 +68,8 @@ class DiskWriter:
                 return None
             return self._write_again_after_races(request)
         except OSError as error:
+            if is_reachable(self._root):
+                self._folders.remove_empty(request.key.rpartition("/")[0])  # those just made for it
             raise storage_error(error, self._root, request.key) from error
 
     def _write_again_after_races(self, request: WriteRequest) -> str | None:
@@ -85,7 +88,7 @@ class DiskWriter:
         if request.record is None:
             return self._write_object(request, folder)
         record_path = self._path(record_key(request.key) + RECORD_SUFFIX)
-        if os.path.lexists(record_path):
+        if os.path.lexists(record_path) and not remove_if_empty(record_path):
             raise ObjectExistsError(request.key)
         name = None if request.data is None else self._write_object(request, folder)
         try:

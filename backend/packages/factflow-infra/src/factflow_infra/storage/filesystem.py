@@ -18,8 +18,8 @@ from factflow_infra.storage.layout import RECORD_SUFFIX, check_write, is_object_
 from factflow_infra.storage.staged_file import StagedFile, choose_staging
 from factflow_infra.storage.writer_thread import WriterThread
 from factflow_protocols.errors import (
-    ObjectDamagedError,
     ObjectNotFoundError,
+    RecordDamagedError,
     StorageError,
     StorageUnavailableError,
 )
@@ -118,22 +118,24 @@ class FilesystemStorageProvider:
     async def metadata(self, key: str) -> dict[str, Any]:
         """Return the record of a key or object name.
 
-        Raises `ObjectNotFoundError` without one and `ObjectDamagedError` when it cannot be read.
+        Raises `ObjectNotFoundError` without one (an empty file is none, see `empty_record`) and
+        `ObjectDamagedError` when it cannot be read.
         """
         if not is_object_name(check_key(key)):
             raise ObjectNotFoundError(key)
         owner = record_key(key)
         try:
-            fields = msgspec.json.decode(await self._read_file(owner + RECORD_SUFFIX))
+            data = await self._read_file(owner + RECORD_SUFFIX)
         except ObjectNotFoundError as error:
             raise ObjectNotFoundError(key) from error
+        if not data:
+            raise ObjectNotFoundError(key)
+        try:
+            fields = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ObjectDamagedError(
-                f"the record of {owner!r} is damaged: {error}",
-                hint=f"restore {owner}{RECORD_SUFFIX} from a copy; what it says stands nowhere else",
-            ) from error
+            raise RecordDamagedError(owner, str(error)) from error
         if not isinstance(fields, dict):
-            raise ObjectDamagedError(f"the record of {owner!r} is damaged: it is no JSON object")
+            raise RecordDamagedError(owner, "it is no JSON object")
         return fields
 
     async def info(self, key: str) -> ObjectInfo:

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from factflow_infra.storage.empty_record import is_empty
 from factflow_infra.storage.layout import RECORD_SUFFIX, is_listable
 from factflow_protocols.storage import ObjectInfo
 
@@ -20,7 +21,8 @@ def walk(root: str, prefix: str, *, records: bool, held: int = NAMES_HELD) -> It
 
     `prefix` is '' or a folder's key. The order is that of the whole keys by code point, which is also
     that of their UTF-8 bytes: a folder sorts as its name with a slash. Memory holds at most twice `held`
-    names of each folder on the current path. What vanishes meanwhile is left out; symbolic links are.
+    names of each folder on the current path. What vanishes meanwhile is left out, as
+    are symbolic links and empty records.
     """
     start = f"{prefix}/" if prefix else ""
     open_folders = [(start, _names(f"{root}/{start}", records=records, held=held))]
@@ -37,7 +39,7 @@ def walk(root: str, prefix: str, *, records: bool, held: int = NAMES_HELD) -> It
             continue
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             status = os.lstat(f"{root}/{key}{suffix}")
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) and not (records and is_empty(status)):
                 yield ObjectInfo(key, status.st_size, status.st_mtime)
 
 

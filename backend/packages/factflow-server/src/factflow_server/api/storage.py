@@ -61,10 +61,13 @@ async def get_object_metadata(key: str, services: Services) -> ObjectMetadataSch
 
 @router.get("/metadata/{key:path}", operation_id="get_metadata")
 async def get_metadata(key: str, services: Services) -> ObjectMetadataSchema:
-    """Get the record of a key, with or without extension; of failed and filtered messages too."""
+    """Get the record of a key, with or without extension; of failed and filtered messages too.
+
+    One that cannot be read is refused with `record_damaged`.
+    """
     storage = services.storage
     keys.check_key(key)
-    record = await _record(storage, key)
+    record = await _record_or_none(storage, key)
     info = await _info(storage, key)
     if info is None and record is not None and isinstance(record.get("output_key"), str):
         info = await _info(storage, record["output_key"])
@@ -114,12 +117,18 @@ async def _object(storage: StorageProtocol, info: ObjectInfo, with_record: bool)
 
 
 async def _record(storage: StorageProtocol, key: str) -> dict[str, Any] | None:
+    """Return a key's record; for one that cannot be read, a note that says so."""
+    try:
+        return await _record_or_none(storage, key)
+    except ObjectDamagedError as error:
+        return {"note": error.message}
+
+
+async def _record_or_none(storage: StorageProtocol, key: str) -> dict[str, Any] | None:
     try:
         return await storage.metadata(key)
     except ObjectNotFoundError:
         return None
-    except ObjectDamagedError as error:
-        return {"note": error.message}
 
 
 async def _as_child(services: Container, key: str) -> dict[str, Any]:

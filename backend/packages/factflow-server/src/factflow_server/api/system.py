@@ -19,6 +19,6 @@ async def get_health(services: Services) -> HealthResponse:
         status=overall(components),
         components=[ComponentSchema.model_validate(component) for component in components],
         version=services.version,
-        uptime_seconds=round(services.clock.now() - services.started_at, 3),
+        uptime_seconds=round(max(0.0, services.clock.now() - services.started_at), 3),
         data_dir=str(services.data_dir.root),
     )

@@ -19,5 +19,8 @@ def iso(seconds: float | None) -> str | None:
 
 
 def duration_ms(start: float, end: float | None) -> float | None:
-    """Return milliseconds between two times in Unix seconds, None while there is no end."""
-    return None if end is None else round((end - start) * 1000, 3)
+    """Return milliseconds between two times in Unix seconds, None while there is no end.
+
+    0 when the clock was set back between them.
+    """
+    return None if end is None else round(max(0.0, end - start) * 1000, 3)

@@ -42,7 +42,7 @@ class SourceRecords:
         self._store = store
 
     async def of_stage(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
-        """Yield a stage's records in the order of their message ids. Raises `ObjectDamagedError`."""
+        """Yield a stage's records in the order of their message ids. Raises `RecordDamagedError`."""
         window: list[str] = []
         async for key in self._keys(route, stage):
             window.append(key)
@@ -73,7 +73,8 @@ class SourceRecords:
     async def find(self, route: str, stage: str, origin_id: str) -> OutcomeRecord | None:
         """Return how a stage ended for the message of an origin; None when it did not."""
         message = ids.message_id(self.execution_id, origin_id)
-        return await self._store.find(str(StageKey(self.execution_id, route, stage, message)))
+        key = str(StageKey(self.execution_id, route, stage, message))
+        return await self._store.find_listed(key)
 
     async def children(self, record: OutcomeRecord) -> AsyncIterator[Announced]:
         """Yield the messages a record announces, as they would be published again.
@@ -127,12 +128,16 @@ class SourceRecords:
 
     async def _keys(self, route: str, stage: str) -> AsyncIterator[str]:
         prefix = keys.stage_prefix(self.execution_id, route, stage)
+        last = None
         async for item in self._store.storage.list(prefix, records=True):
-            yield item.key
+            key = keys.stood_in_for(item.key)  # which is listed right before its stand-in
+            if key != last:
+                yield key
+            last = key
 
     async def _read(self, window: list[str]) -> list[OutcomeRecord]:
         """Read some records together: a remote store answers many as fast as one."""
-        found = await asyncio.gather(*(self._store.find(key) for key in window))
+        found = await asyncio.gather(*(self._store.find_listed(key) for key in window))
         for key, record in zip(window, found, strict=True):
             if record is None:
                 raise ObjectDamagedError(f"the record of {key} vanished while it was read")
