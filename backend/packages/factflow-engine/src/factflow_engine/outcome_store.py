@@ -51,7 +51,7 @@ class OutcomeStore:
             return standing, False
         if name is not None and name != record.output_key:
             record = msgspec.structs.replace(record, output_key=name)
-        return record, True
+        return record.with_input_keys(), True
 
     async def find(self, key: str) -> OutcomeRecord | None:
         """Return the record under a stage key, None when there is none yet."""
