@@ -29,6 +29,7 @@ COMMANDS = [
             "diff",
         ]
     ],
+    "selftest chaos",
     *[f"storage {name}" for name in ["list", "get", "metadata"]],
     *[
         f"lineage {name}"

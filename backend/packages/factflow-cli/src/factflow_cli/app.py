@@ -9,7 +9,17 @@ import typer
 
 from factflow_cli import terminal
 from factflow_cli.command import OutputOption, ServerOption, TimeoutOption
-from factflow_cli.commands import adapters, config, execution, lineage, run, serve, storage, system
+from factflow_cli.commands import (
+    adapters,
+    config,
+    execution,
+    lineage,
+    run,
+    selftest,
+    serve,
+    storage,
+    system,
+)
 from factflow_cli.errors import CliError
 from factflow_cli.exit_codes import ExitCode
 from factflow_cli.session import Session
@@ -46,6 +56,7 @@ for name, module in {
     "lineage": lineage,
     "adapters": adapters,
     "system": system,
+    "selftest": selftest,
 }.items():
     app.add_typer(module.app, name=name)
 

@@ -71,8 +71,9 @@ def run_command(
     cwd: Path | None = None,
     stdin: str | None = None,
     variables: dict[str, str] | None = None,
+    seconds: float = COMMAND_SECONDS,
 ) -> Finished:
-    """Run a command to its end; it may not take longer than `COMMAND_SECONDS`."""
+    """Run a command to its end; it may not take longer than `seconds`."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -80,7 +81,7 @@ def run_command(
         input=stdin if stdin is not None else "",
         capture_output=True,
         text=True,
-        timeout=COMMAND_SECONDS,
+        timeout=seconds,
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
