@@ -116,9 +116,10 @@ class OrchestratorManager:
             await asyncio.wait([task])
 
     async def discard(self, execution_id: str, generation: int = 1) -> None:
-        """Forget the queues of an execution that will not run again."""
+        """Forget the queues of an execution that will not run again; what lineage lacks of it is filled."""
         if execution_id not in self._orchestrators:
             await self._services.queue.delete(QueueScope(execution_id, generation))
+            self._services.lineage.gap_noted.set()
 
     def is_running(self, execution_id: str) -> bool:
         """Tell whether an execution runs in this process."""
