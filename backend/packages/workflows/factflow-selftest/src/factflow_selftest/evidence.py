@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from factflow_selftest.journal import Line, Unit, read_lines
@@ -17,10 +17,14 @@ COMMIT_JOURNAL_VARIABLE = "FACTFLOW_COMMIT_JOURNAL"
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """The moment a process had died: how long the journal was, and which records stood."""
+    """The moment a process had died: how long the journal was, and which records stood.
+
+    `queue_lost` says that the queue was deleted before the next process started.
+    """
 
     journal_end: int
     records: frozenset[str]
+    queue_lost: bool = False
 
     def had_committed(self, unit: Unit) -> bool:
         """Tell whether a message's outcome at a stage stood by then."""
@@ -63,12 +67,17 @@ class Evidence:
         """Return what the adapters told."""
         return read_lines(self.journal)
 
-    def note_kill(self) -> Kill:
+    def note_kill(self) -> None:
         """Write down what stands; to be called when the process is dead and before the next one starts."""
         end = self.journal.stat().st_size if self.journal.exists() else 0
-        kill = Kill(end, frozenset(name for name in self.look() if name.endswith(RECORD_SUFFIX)))
-        self.kills.append(kill)
-        return kill
+        records = frozenset(name for name in self.look() if name.endswith(RECORD_SUFFIX))
+        self.kills.append(Kill(end, records))
+
+    def lose_queue(self) -> None:
+        """Delete the messages under way, after the last kill that was noted."""
+        for file in self.data_dir.glob("queue.db*"):
+            file.unlink()
+        self.kills[-1] = replace(self.kills[-1], queue_lost=True)
 
     def look(self, *, closely: bool = False) -> set[str]:
         """Return the names of all files in the store, having compared them with the last look.

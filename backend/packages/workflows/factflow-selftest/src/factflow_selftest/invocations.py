@@ -55,7 +55,8 @@ def _histories(lines: Sequence[Line], kills: Sequence[Kill]) -> dict[Message, _H
 
 def _judge_repeats(history: _History, kills: Sequence[Kill], figures: Figures) -> None:
     last: dict[Unit, int] = {}
-    highest = 0
+    later: tuple[int, int] = (0, 0)
+    """The highest attempt so far, and the process that made it."""
     for process, unit in history.starts:
         before = last.get(unit)
         last[unit] = process
@@ -65,21 +66,35 @@ def _judge_repeats(history: _History, kills: Sequence[Kill], figures: Figures) -
                 figures.find("wrongly_repeated", f"{unit} was called twice by one process")
             elif kills[process - 1].had_committed(unit):
                 figures.find("wrongly_repeated", f"{unit} was called again, its record stood")
-            elif unit.attempt < highest:
+            elif unit.attempt < later[0] and not _queue_was_lost(kills[later[1] : process]):
                 figures.find("wrongly_repeated", f"{unit} was called again, after a later attempt")
-        highest = max(highest, unit.attempt)
+        later = max(later, (unit.attempt, process))
+
+
+def _queue_was_lost(kills: Sequence[Kill]) -> bool:
+    return any(kill.queue_lost for kill in kills)
 
 
 def _count_in_flight(history: _History, kills: Sequence[Kill], figures: Figures) -> None:
     for place, (process, unit) in enumerate(history.starts):
-        if process == len(kills) or kills[process].had_committed(unit):
-            continue  # its process ended in order, or its outcome stood
-        following = history.starts[place + 1 :]
-        if any(same == process for same, _ in following):
-            continue  # the next attempt had begun
-        came_back = next(iter(following), None)
-        failed = (process, unit) in history.errors
-        if failed and came_back is not None and came_back[1].attempt > unit.attempt:
-            continue  # the next attempt had been queued
-        figures.in_flight += 1
-        figures.in_adapter += not failed and (process, unit) not in history.ends
+        if process == len(kills):
+            continue  # its process ended in order
+        cut_off = _was_cut_off(history, place, kills[process])
+        # How often a message was tried is known to the queue alone until its outcome is committed.
+        forgotten = any(
+            kill.queue_lost and not kill.had_committed(unit) for kill in kills[process:]
+        )
+        if cut_off or forgotten:
+            figures.in_flight += 1
+            ended = (process, unit) in history.ends | history.errors
+            figures.in_adapter += not ended
+
+
+def _was_cut_off(history: _History, place: int, kill: Kill) -> bool:
+    """Tell whether neither the outcome of a call nor the next attempt was committed at the kill."""
+    process, unit = history.starts[place]
+    following = history.starts[place + 1 :]
+    if kill.had_committed(unit) or any(same == process for same, _ in following):
+        return False
+    failed = (process, unit) in history.errors
+    return not (failed and following and following[0][1].attempt > unit.attempt)

@@ -104,7 +104,10 @@ class Judge:
 
 
 def _record_hash(evidence: Evidence, name: str) -> str:
-    fields = json.loads((evidence.storage / name).read_bytes())
+    try:
+        fields = json.loads((evidence.storage / name).read_bytes())
+    except ValueError:
+        return "unreadable"
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -127,6 +130,8 @@ class _Case:
         """Follow every announced message through its records."""
         figures = self._figures
         figures.records += len(self._stored.records)
+        for name in self._stored.damaged:
+            figures.find("mismatches", f"{name} cannot be read")
         self._announce()
         figures.announced += len(self._announced)
         for message, announced in self._announced.items():
@@ -248,6 +253,8 @@ class _Case:
                 yield f"{record['path']} has no lineage row"
                 continue
             status = "failed" if record["outcome"] == "failed" else "completed"
+            if row["pending_children"] and not self._in_full:
+                status = "processing"  # what was cut off below a row leaves it open
             said = tuple(row[name] for name in COMPARED)
             meant = (status, *(record.get(name) for name in COMPARED[1:]))
             if said != meant:

@@ -32,13 +32,19 @@ class StoredExecution:
         self.execution_id = execution_id
         self._storage = storage
         self._folder = storage / "executions" / execution_id
-        self.records: list[Record] = [
-            {**json.loads(path.read_bytes()), "path": str(path.relative_to(storage))}
-            for path in sorted(self._folder.glob(f"*/*/*{RECORD_SUFFIX}"))
-        ]
+        self.records: list[Record] = []
+        self.damaged: list[str] = []
+        """Records that cannot be read."""
         self.by_message: dict[str, list[Record]] = defaultdict(list)
-        for record in self.records:
-            self.by_message[record["message_id"]].append(record)
+        for path in sorted(self._folder.glob(f"*/*/*{RECORD_SUFFIX}")):
+            name = str(path.relative_to(storage))
+            try:
+                record = {**json.loads(path.read_bytes()), "path": name}
+                self.by_message[record["message_id"]].append(record)
+            except (ValueError, TypeError, KeyError):
+                self.damaged.append(name)
+            else:
+                self.records.append(record)
 
     @property
     def init(self) -> Record | None:
