@@ -117,9 +117,13 @@ class ChaosRunner:
     def _begin(self, client: Client) -> None:
         """Start an execution: the pipeline afresh, or now and then a replay of one that has ended."""
         self._begun += 1
-        ended = [each for each in client.executions() if each["status"] == STATUS]
+        ended = [
+            each["execution_id"]
+            for each in client.executions()
+            if each["status"] == STATUS and each["parent_execution_id"] is None
+        ]
         if ended and self._begun % EVERY_NTH_REPLAYS == 0:
-            client.replay(ended[-1]["execution_id"], REPLAY_FROM)
+            client.replay(ended[self._begun % len(ended)], REPLAY_FROM)
             return
         if self._config is None:
             self._config = client.create(self._yaml)
