@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test test-long test-cli lint types contracts check bench format clean
+.PHONY: help setup demo test test-long test-cli chaos lint types contracts check bench format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -39,6 +39,9 @@ test-long: $(READY) ## the tests that take minutes
 
 test-cli: $(READY) ## the documented shell sessions against a real server
 	$(PYTEST) tests/test_cli tests/acceptance/test_documented_shell.py $(ARGS)
+
+chaos: $(READY) ## kill a server 50 times at random moments and count what was lost (SEED=N: the same again)
+	$(BIN)/factflow selftest chaos --kills 50 --seconds 1800 --output table $${SEED:+--seed "$$SEED"} $(ARGS)
 
 lint: $(READY) ## style and likely mistakes
 	$(BIN)/ruff check $(CODE)

@@ -30,6 +30,7 @@ COMMANDS = [
         ]
     ],
     *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
+    "selftest chaos",
     *[f"storage {name}" for name in ["list", "get", "metadata"]],
     *[
         f"lineage {name}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from factflow_foundation import ids, keys
 from factflow_foundation.records import OutcomeRecord
 from factflow_protocols.storage import StorageProtocol
 from factflow_testing.engine import EngineUnderTest, engine_in
@@ -55,6 +56,37 @@ async def test_what_an_adapter_does_wrong_fails_its_message_only(
     assert said in record.error.message
     _, final = await engine.run(STAGE.replace("HOW", "nothing"), {"n": 1})
     assert final.status == "completed"
+
+
+TWO_ROUTES = """
+version: "1.0"
+routes:
+  first:
+    inbound: {queue: a}
+    adapters: [{type: echo, stage: one}]
+    outbound: b
+  second:
+    inbound: {queue: b}
+    adapters: [{type: echo, stage: two}]
+init_message: {route: first, payload: {}}
+"""
+
+
+async def test_what_a_try_left_that_died_before_its_record_is_nobody_s_input(
+    engine: EngineUnderTest,
+) -> None:
+    """The artefact that counts lies beside it, and that is what the next route starts from."""
+    execution = ids.execution_id()
+    message = ids.message_id(execution, ids.init_origin("first"))
+    left = f"{keys.StageKey(execution, 'first', 'one', message)}.json"
+    await engine.storage.write(left, b'{"text": "of the try that died"}')
+    payload = {"text": "longer than what rides along " * 500}
+    await engine.start(TWO_ROUTES, payload, execution_id=execution)
+    assert (await engine.end(execution)).status == "completed"
+    assert await engine.outputs(execution, "second", "two") == [payload]
+    (record,) = await engine.records(execution, "first", "one")
+    assert record.output_key == f"{left.removesuffix('.json')}~2.json"
+    assert record.children[0].input_key == record.output_key
 
 
 def everything_stored(folder: Path) -> bytes:

@@ -35,6 +35,13 @@ def test_a_record_survives_being_json() -> None:
     assert from_metadata(written) == record()
 
 
+def test_a_child_of_the_record_s_own_artefact_starts_from_the_name_that_counts() -> None:
+    """The write decides the name (`~2` when the plain one was taken), after the child was named."""
+    written = record().to_metadata() | {"outcome": "stored", "output_key": "executions/e/r/s/m~2"}
+    del written["children"][0]["input_key"]
+    assert from_metadata(written).children[0].input_key == "executions/e/r/s/m~2"
+
+
 def test_fields_of_a_later_version_are_ignored() -> None:
     assert from_metadata({**record().to_metadata(), "added_later": 1}) == record()
 

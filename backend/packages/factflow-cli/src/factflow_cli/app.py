@@ -16,6 +16,7 @@ from factflow_cli.commands import (
     lineage,
     pipeline,
     run,
+    selftest,
     serve,
     storage,
     system,
@@ -57,6 +58,7 @@ for name, module in {
     "lineage": lineage,
     "adapters": adapters,
     "system": system,
+    "selftest": selftest,
 }.items():
     app.add_typer(module.app, name=name)
 

@@ -138,9 +138,10 @@ class OrchestratorManager:
         return None if progress is None else messages_only(progress)
 
     async def discard(self, execution_id: str, generation: int) -> None:
-        """Forget the queues of an execution that will not run again."""
+        """Forget the queues of an execution that will not run again; what lineage lacks of it is filled."""
         if execution_id not in self._orchestrators:
             await self._services.queue.delete(QueueScope(execution_id, generation))
+            self._services.lineage.gap_noted.set()
 
     def is_running(self, execution_id: str) -> bool:
         """Tell whether an execution runs in this process."""

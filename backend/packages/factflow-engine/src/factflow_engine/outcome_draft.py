@@ -180,7 +180,7 @@ class OutcomeDraft:
             origin_id=origin,
             route=target.route,
             entry_stage=target.entry_stage,
-            input_key=(record.output_key if stored else record.input_key) or "",
+            input_key="" if stored else record.input_key or "",
             input_hash=(record.output_hash if stored else record.input_hash) or "",
             content_type=(record.content_type if stored else None) or self.work.content_type,
             name=name,

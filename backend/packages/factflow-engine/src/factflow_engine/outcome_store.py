@@ -60,7 +60,7 @@ class OutcomeStore:
             return standing, False
         if name is not None and name != record.output_key:
             record = msgspec.structs.replace(record, output_key=name)
-        return record, True
+        return record.with_input_keys(), True
 
     async def commit_failure(self, record: OutcomeRecord) -> tuple[OutcomeRecord, bool]:
         """Store a failure as `commit` does; beside the record that stands if that cannot be read."""

@@ -29,7 +29,7 @@ class ExecutionRepository:
         """Store a new execution. Raises `TagTakenError`."""
         query = executions.insert().values(asdict(execution))
         try:
-            await whole(self._write(query, "execution.insert"))
+            await whole(self._write(query, crash_point="execution.insert"))
         except IntegrityError as error:
             if execution.tag is not None and await self.tag_taken(execution.tag):
                 raise TagTakenError(execution.tag) from error
@@ -75,17 +75,19 @@ class ExecutionRepository:
             )
             .values(status=to, **values)
         )
-        return await whole(self._write(query, "execution.status")) == 1
+        return await whole(self._write(query, crash_point="execution.status")) == 1
 
     async def update(self, execution_id: str, **values: Any) -> None:
         """Set other columns than the status."""
         query = update(executions).where(executions.c.execution_id == execution_id)
-        await whole(self._write(query.values(**values), "execution.update"))
+        await whole(self._write(query.values(**values), crash_point="execution.update"))
 
     async def request_cancel(self, execution_id: str) -> None:
         """Note that someone asked for its end; no restart makes it run again from here on."""
         query = update(executions).where(executions.c.execution_id == execution_id)
-        await whole(self._write(query.values(cancel_requested=True), "execution.cancel"))
+        await whole(
+            self._write(query.values(cancel_requested=True), crash_point="execution.cancel")
+        )
 
     async def note_lineage_loss(self) -> None:
         """Note for all executions that ended that lineage may lack their rows."""
@@ -118,7 +120,7 @@ class ExecutionRepository:
             found: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
             return found
 
-    async def _write(self, query: Insert | Update, crash_point: str) -> int:
+    async def _write(self, query: Insert | Update, *, crash_point: str) -> int:
         """Run a statement as one transaction; return how many rows it changed."""
         async with self._engine.begin() as connection:
             count = (await connection.execute(query)).rowcount

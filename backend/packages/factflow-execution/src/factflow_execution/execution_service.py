@@ -170,10 +170,12 @@ class ExecutionService:
             if not self._manager.is_running(execution_id)
         ]
         for execution_id in orphans:
+            gap = (await self.get(execution_id)).lineage_gap
             await self._end(
                 execution_id,
                 "interrupted",
                 error_info={"message": "the server ended before this execution did"},
+                lineage_gap=max(gap, 1),  # what had not been written yet went with the process
             )
         return orphans
 

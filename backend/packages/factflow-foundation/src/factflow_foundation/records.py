@@ -27,14 +27,18 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Child(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message that this outcome announces: where it goes and which artefact it starts from."""
+    """A message that this outcome announces: where it goes and which artefact it starts from.
+
+    A stored record leaves `input_key` out when that is its own `output_key`, whose name only the write
+    decides; records that are read or committed have it filled in.
+    """
 
     message_id: str
     origin_id: str
     route: str
     entry_stage: str
-    input_key: str
-    input_hash: str
+    input_key: str = ""
+    input_hash: str = ""
     content_type: str = "application/json"
     name: str = ""
     """What the child is called among its siblings: `=<key>` or `@<ordinal>`."""
@@ -89,6 +93,20 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Return the storage key this record stands under."""
         return str(StageKey(self.execution_id, self.route, self.stage, self.message_id))
 
+    def with_input_keys(self) -> OutcomeRecord:
+        """Return the record with every child told which artefact it starts from."""
+        if self.output_key is None or all(child.input_key for child in self.children):
+            return self
+        return msgspec.structs.replace(
+            self,
+            children=[
+                child
+                if child.input_key
+                else msgspec.structs.replace(child, input_key=self.output_key)
+                for child in self.children
+            ],
+        )
+
     def to_metadata(self) -> dict[str, Any]:
         """Return the record as JSON-able metadata, with its `lineage_id` and `key` for readers."""
         built: dict[str, Any] = msgspec.to_builtins(self)
@@ -103,7 +121,7 @@ def from_metadata(metadata: dict[str, Any], key: str | None = None) -> OutcomeRe
     `key` is where it was found, for the error.
     """
     try:
-        return msgspec.convert(metadata, OutcomeRecord)
+        return msgspec.convert(metadata, OutcomeRecord).with_input_keys()
     except msgspec.ValidationError as error:
         place = key or str(metadata.get("key", "?"))
         raise RecordDamagedError(place, str(error)) from error

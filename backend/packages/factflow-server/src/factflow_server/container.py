@@ -35,6 +35,7 @@ from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
 from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
+from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.factory import create_storage_provider
 from factflow_lineage.repository import PipelineLineageRepository
@@ -115,6 +116,8 @@ async def _join(
     loader = PipelineConfigLoader(registry)
     database = await _open_database(settings, data_dir, stack)
     storage = create_storage_provider(data_dir.storage_uri, durability=settings.durability)
+    if settings.commit_journal is not None:
+        storage = JournalledStorage(storage, settings.commit_journal)
     stack.push_async_callback(storage.close)
     queue = EmbeddedQueue(
         data_dir.queue, clock, durability=settings.durability, boot=await asyncio.to_thread(boot_id)

@@ -47,6 +47,8 @@ class ServerSettings(BaseSettings):
     """Folder of the shipped pipelines; the repository's own when it is found and none is given."""
     shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    commit_journal: Path | None = None
+    """File that a line is appended to for every commit, for whoever checks the store from outside."""
 
     @field_validator("adapters", mode="before")
     @classmethod

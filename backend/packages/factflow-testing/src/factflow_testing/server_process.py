@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,8 @@ import httpx2
 
 START_SECONDS = 90.0
 COMMAND_SECONDS = 120.0
+LAST_WORDS_SECONDS = 5.0
+"""How long a server that does not listen may take to end by itself."""
 IN_A_HURRY = {"FACTFLOW_SHUTDOWN_GRACE_SECONDS": "0.2"}
 """What servers are told that a test starts, by itself or through `factflow run`."""
 ENDED = frozenset({"completed", "failed", "cancelled", "interrupted"})
@@ -29,7 +32,11 @@ _READY = re.compile(r"Factflow listening on (http://\S+) \(data in (.+)\)\n")
 
 
 class ServerDidNotStartError(AssertionError):
-    """The process ended, or said something else, before it listened."""
+    """The process ended, with `code`, or said something else, before it listened."""
+
+    def __init__(self, said: str, code: int | None) -> None:
+        super().__init__(said)
+        self.code = code
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -71,8 +78,9 @@ def run_command(
     cwd: Path | None = None,
     stdin: str | None = None,
     variables: dict[str, str] | None = None,
+    seconds: float = COMMAND_SECONDS,
 ) -> Finished:
-    """Run a command to its end; it may not take longer than `COMMAND_SECONDS`."""
+    """Run a command to its end; it may not take longer than `seconds`."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -80,7 +88,7 @@ def run_command(
         input=stdin if stdin is not None else "",
         capture_output=True,
         text=True,
-        timeout=COMMAND_SECONDS,
+        timeout=seconds,
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
@@ -135,9 +143,12 @@ class ServerProcess:
         self.pid = self._process.pid
         match = _READY.fullmatch(self._first_line())
         if match is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(LAST_WORDS_SECONDS)
+            code = self._process.poll()
             self.close()
             with self._said:
-                raise ServerDidNotStartError(self.said())
+                raise ServerDidNotStartError(self.said(), code)
         self.url, self.data_dir = match[1], Path(match[2])
         self.api = httpx2.Client(
             base_url=f"{self.url}/api/v1",

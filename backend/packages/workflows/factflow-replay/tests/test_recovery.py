@@ -184,6 +184,34 @@ async def test_a_lost_lineage_database_is_rebuilt(tmp_path: Path) -> None:
         assert await eventually(gap_closed)
 
 
+async def test_an_execution_killed_while_it_is_cancelled_stays_cancelled_with_all_its_rows(
+    tmp_path: Path,
+) -> None:
+    """Whatever the last lineage batch had not written comes back from the records here too."""
+    script = RUN_UNTIL_KILLED.replace(
+        "await platform.end(execution.execution_id)",
+        "import factflow_testing.waiting as waiting\n"
+        "        prefix = f'executions/{execution.execution_id}/second'\n"
+        "        async def begun():\n"
+        "            return [item async for item in platform.engine.storage.list(prefix)]\n"
+        "        await waiting.eventually(begun)\n"
+        "        await platform.executions.cancel(execution.execution_id)",
+    )
+    run_and_kill(tmp_path, "execution.cancel.after:1", script=script)
+    lose(tmp_path, "lineage.db")
+    async with platform_in(tmp_path) as platform:
+        execution = await settled(platform, (await only_execution(platform)).execution_id)
+        assert execution.status == "cancelled"
+        stored = platform.engine.storage.list(f"executions/{execution.execution_id}", records=True)
+        records = [item.key async for item in stored if not item.key.endswith("/_init")]
+        assert records
+
+        async def rows_are_back() -> bool:
+            return len(await platform.engine.lineage_rows(execution.execution_id)) == len(records)
+
+        assert await eventually(rows_are_back)
+
+
 async def test_a_killed_replay_publishes_the_rest_of_its_plan_and_refetches_nothing(
     tmp_path: Path,
 ) -> None:

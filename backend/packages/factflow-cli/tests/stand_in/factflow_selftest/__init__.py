@@ -1,0 +1,1 @@
+"""The self-test as the command line knows it."""

@@ -1,0 +1,122 @@
+"""What lies outside of a server: its data folder, two journals, and what stood there at each kill."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from factflow_selftest.journal import Line, Unit, read_lines
+
+RECORD_SUFFIX = ".meta.json"
+UNFINISHED = ".factflow-tmp-"
+COMMIT_JOURNAL_VARIABLE = "FACTFLOW_COMMIT_JOURNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The moment a process had died: how long the journal was, and which records stood.
+
+    `queue_lost` says that the queue was deleted before the next process started.
+    """
+
+    journal_end: int
+    records: frozenset[str]
+    queue_lost: bool = False
+
+    def had_committed(self, unit: Unit) -> bool:
+        """Tell whether a message's outcome at a stage stood by then."""
+        place = f"executions/{unit.execution_id}/{unit.route}/{unit.stage}/{unit.message_id}"
+        return place + RECORD_SUFFIX in self.records
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    inode: int
+    modified: int
+    size: int
+    sha256: str
+
+
+class Evidence:
+    """Everything a judge may look at, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.data_dir = folder / "data"
+        self.journal = folder / "invocations.jsonl"
+        self.commits = folder / "commits.jsonl"
+        self.kills: list[Kill] = []
+        self.changed: list[str] = []
+        """Files that were gone or different when they were looked at again."""
+        self._seen: dict[str, _Seen] = {}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Return what a server's environment must hold to leave its part of the evidence."""
+        return {COMMIT_JOURNAL_VARIABLE: str(self.commits)}
+
+    @property
+    def storage(self) -> Path:
+        """The folder of the store."""
+        return self.data_dir / "storage"
+
+    def lines(self) -> list[Line]:
+        """Return what the adapters told."""
+        return read_lines(self.journal)
+
+    def note_kill(self) -> None:
+        """Write down what stands; to be called when the process is dead and before the next one starts."""
+        end = self.journal.stat().st_size if self.journal.exists() else 0
+        records = frozenset(name for name in self.look() if name.endswith(RECORD_SUFFIX))
+        self.kills.append(Kill(end, records))
+
+    def lose_queue(self) -> None:
+        """Delete the messages under way, after the last kill that was noted."""
+        for file in self.data_dir.glob("queue.db*"):
+            file.unlink()
+        self.kills[-1] = replace(self.kills[-1], queue_lost=True)
+
+    def look(self, *, closely: bool = False) -> set[str]:
+        """Return the names of all files in the store, having compared them with the last look.
+
+        `closely` reads every file again; otherwise only those that are new or look touched.
+        """
+        found = set()
+        for name, entry in self._files(self.storage, ""):
+            found.add(name)
+            before = self._seen.get(name)
+            state = entry.stat()
+            mark = (state.st_ino, state.st_mtime_ns, state.st_size)
+            if before and not closely and mark == (before.inode, before.modified, before.size):
+                continue
+            now = _Seen(*mark, sha256_of(Path(entry.path)))
+            if before and before.sha256 != now.sha256:
+                self.changed.append(f"{name} has other bytes than at an earlier kill")
+            self._seen[name] = now
+        for name in self._seen.keys() - found:
+            self.changed.append(f"{name} stood at an earlier kill and is gone")
+            del self._seen[name]
+        return found
+
+    def sha256(self, key: str) -> str | None:
+        """Return the hash of a stored object as it was last looked at, None without one."""
+        seen = self._seen.get(key)
+        return seen.sha256 if seen else None
+
+    def _files(self, folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        if not folder.is_dir():
+            return
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._files(Path(entry.path), f"{prefix}{entry.name}/")
+                elif not entry.name.startswith(UNFINISHED):
+                    yield prefix + entry.name, entry
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
