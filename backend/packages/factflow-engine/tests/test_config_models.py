@@ -101,6 +101,8 @@ def test_models_do_not_change() -> None:
         ("x" * 101, False),
         ("", False),
         ("_init", False),
+        ("_plan", False),
+        ("_dead", False),
         (".", False),
         ("..", False),
         ("-a", False),
