@@ -3,6 +3,7 @@ in the records, and would be left out in silence."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from factflow_foundation.keys import StageKey
@@ -12,14 +13,15 @@ from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_replay.replay.source_records import SourceRecords
 
-PAGE = 1_000
+PAGE = 5_000
 
 
 class LostRecords:
     """Asks lineage as a witness, not as a source: it can refuse a replay and never selects for one.
 
-    Rows are made from committed records only, so there cannot be more of them than records. Where lineage
-    has a gap, does not answer or was not given, nothing is known to be lost.
+    Committed rows are made from records only, so there cannot be more of them than records; counters tell
+    how many there are, and only when some are lost are rows looked at. Where lineage has a gap, does not
+    answer or was not given, nothing is known to be lost.
     """
 
     def __init__(self, lineage: PipelineLineageRepository | None) -> None:
@@ -29,29 +31,38 @@ class LostRecords:
         self, layers: Sequence[SourceRecords], places: Iterable[tuple[str, str]]
     ) -> AsyncIterator[str]:
         """Yield the keys of lost records at some stages of some executions."""
-        for route, stage in places:
-            for layer in layers:
-                async for key in self._at(layer, route, stage):
-                    yield key
+        places = list(places)
+        for layer in layers if places else ():
+            seen = await self._seen(layer.execution_id)
+            for route, stage in places:
+                lost = seen[route, stage]
+                if lost:
+                    lost -= await layer.count(route, stage)
+                if lost <= 0:
+                    continue
+                async for row in self._rows(layer.execution_id, route, stage):
+                    if lost == 0:
+                        break
+                    if row.committed and await layer.find(route, stage, row.origin_id) is None:
+                        lost -= 1
+                        yield str(StageKey(layer.execution_id, route, stage, row.message_id))
 
-    async def _at(self, layer: SourceRecords, route: str, stage: str) -> AsyncIterator[str]:
-        stored = await layer.count(route, stage)
-        async for rows, total in self._rows(layer.execution_id, route, stage):
-            if total <= stored:
-                return
-            for row in rows:
-                ended = row.outcome is not None
-                if ended and await layer.find(route, stage, row.origin_id) is None:
-                    yield str(StageKey(layer.execution_id, route, stage, row.message_id))
+    async def _seen(self, execution_id: str) -> Counter[tuple[str, str]]:
+        """Return how many outcomes lineage has seen at each stage."""
+        seen: Counter[tuple[str, str]] = Counter()
+        if self._lineage is not None:
+            try:
+                for stats in await self._lineage.stats(execution_id):
+                    seen[stats.route_id, stats.stage] += stats.completed + stats.failed
+            except LineageUnavailableError:
+                seen.clear()
+        return seen
 
     async def _rows(
         self, execution_id: str, route: str, stage: str
-    ) -> AsyncIterator[tuple[Sequence[PipelineLineageEntry], int]]:
-        """Yield the rows of a stage by pages, each with the number of all."""
-        if self._lineage is None:
-            return
-        offset = 0
-        while True:
+    ) -> AsyncIterator[PipelineLineageEntry]:
+        offset, more = 0, True
+        while more and self._lineage is not None:
             wanted = LineageFilter(
                 execution_id=execution_id, route_id=route, stage=stage, limit=PAGE, offset=offset
             )
@@ -59,7 +70,7 @@ class LostRecords:
                 page = await self._lineage.list(wanted)
             except LineageUnavailableError:
                 return
-            yield page.entries, page.total
+            for row in page.entries:
+                yield row
             offset += len(page.entries)
-            if not page.has_more or not page.entries:
-                return
+            more = page.has_more and bool(page.entries)
