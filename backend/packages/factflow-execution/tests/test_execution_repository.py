@@ -94,7 +94,7 @@ async def test_an_interrupted_execution_may_run_again(repository: ExecutionRepos
 
 async def test_of_many_ends_at_once_one_wins(repository: ExecutionRepository) -> None:
     await repository.insert(execution())
-    ends: list[ExecutionStatus] = ["completed", "failed", "cancelled", "interrupted"]
+    ends: list[ExecutionStatus] = ["completed", "failed", "cancelled"]  # no way leads from one on
     won = await asyncio.gather(*(repository.move("execution-1", end) for end in ends))
     assert sum(won) == 1
     stored = await repository.get("execution-1")
