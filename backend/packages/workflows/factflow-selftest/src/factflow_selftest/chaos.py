@@ -23,8 +23,8 @@ from factflow_selftest.server import SelftestError, Server
 UNFINISHED = frozenset({"running", "interrupted"})
 WHILE_STARTING = 0.2
 """Share of the kills that may come before the server answers."""
-START_UP = 1.5
-"""Seconds from the start of a process within which those come."""
+START_UP = (0.3, 1.2)
+"""When those come, as a share of the time that the last start took: before it, nothing is open yet."""
 LIFE = 1.2
 """Seconds from its first answer within which the others come."""
 EVERY_NTH_REPLAYS = 3
@@ -58,6 +58,8 @@ class ChaosRunner:
         self._yaml = pipeline_yaml(self.evidence.journal, options.messages)
         self._config: str | None = None
         self._begun = 0
+        self._start_up = 1.0
+        """Seconds that the last start took."""
 
     def run(self) -> Figures:
         """Kill, restart, and judge. Raises `SelftestError` when the server does not play its part."""
@@ -90,21 +92,18 @@ class ChaosRunner:
         """Run one server until a moment that chance has chosen; then see what it left."""
         with self._server() as server:
             if self._chance.random() < WHILE_STARTING:
-                with _killing(server, self._chance.uniform(0.0, START_UP)):
-                    self._work(server)
+                with _killing(server, self._chance.uniform(*START_UP) * self._start_up):
+                    self._keep_busy(server, server.listening())
             else:
+                begun = time.monotonic()
                 url = server.listening()
+                self._start_up = time.monotonic() - begun
                 with _killing(server, self._chance.uniform(0.0, LIFE)):
                     self._keep_busy(server, url)
         self.evidence.note_kill()
 
-    def _work(self, server: Server) -> None:
-        url = server.listening()
-        if url is not None:
-            self._keep_busy(server, url)
-
     def _keep_busy(self, server: Server, url: str | None) -> None:
-        """See to it that something runs, until the server is gone."""
+        """See to it that something runs, until the server is gone; without a URL it is."""
         if url is None:
             return
         with contextlib.closing(Client(url)) as client:
