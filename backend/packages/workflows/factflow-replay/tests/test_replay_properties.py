@@ -32,8 +32,8 @@ FAULTY = {"fail": "numbers", "batch_double": "poison"}
 """The setting that makes a type fail."""
 Outcomes = dict[tuple[str, str], set[tuple[str, str, str | None]]]
 QUIET = [HealthCheck.too_slow]
-FEW = settings(max_examples=8, deadline=None, suppress_health_check=QUIET, derandomize=True)
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=QUIET, print_blob=True)
+FEW = settings(max_examples=6, deadline=None, suppress_health_check=QUIET, derandomize=True)
+MANY = settings(max_examples=80, deadline=None, suppress_health_check=QUIET, print_blob=True)
 
 
 @st.composite

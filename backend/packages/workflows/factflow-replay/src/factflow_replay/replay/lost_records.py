@@ -4,7 +4,7 @@ in the records, and would be left out in silence."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from factflow_foundation.keys import StageKey
 from factflow_lineage.errors import LineageUnavailableError
@@ -27,25 +27,25 @@ class LostRecords:
     def __init__(self, lineage: PipelineLineageRepository | None) -> None:
         self._lineage = lineage
 
-    async def keys(
-        self, layers: Sequence[SourceRecords], places: Iterable[tuple[str, str]]
+    async def at(
+        self, layers: Sequence[SourceRecords], route: str, stage: str
     ) -> AsyncIterator[str]:
-        """Yield the keys of lost records at some stages of some executions."""
-        places = list(places)
-        for layer in layers if places else ():
-            seen = await self._seen(layer.execution_id)
-            for route, stage in places:
-                lost = seen[route, stage]
-                if lost:
-                    lost -= await layer.count(route, stage)
-                if lost <= 0:
-                    continue
-                async for row in self._rows(layer.execution_id, route, stage):
-                    if lost == 0:
-                        break
-                    if row.committed and await layer.find(route, stage, row.origin_id) is None:
-                        lost -= 1
-                        yield str(StageKey(layer.execution_id, route, stage, row.message_id))
+        """Yield the keys of records that a stage has lost, in some executions."""
+        for layer in layers:
+            lost = (await self._seen(layer.execution_id))[route, stage]
+            if lost:
+                lost -= await layer.count(route, stage)
+            if lost > 0:
+                async for row in self._rows(layer.execution_id, route_id=route, stage=stage):
+                    if await _is_lost(layer, row):
+                        yield _key(row)
+
+    async def failed(self, layers: Sequence[SourceRecords]) -> AsyncIterator[str]:
+        """Yield the keys of lost records of failures, at any stage."""
+        for layer in layers:
+            async for row in self._rows(layer.execution_id, status="failed"):
+                if await _is_lost(layer, row):
+                    yield _key(row)
 
     async def _seen(self, execution_id: str) -> Counter[tuple[str, str]]:
         """Return how many outcomes lineage has seen at each stage."""
@@ -59,12 +59,15 @@ class LostRecords:
         return seen
 
     async def _rows(
-        self, execution_id: str, route: str, stage: str
+        self, execution_id: str, **conditions: str
     ) -> AsyncIterator[PipelineLineageEntry]:
         offset, more = 0, True
         while more and self._lineage is not None:
             wanted = LineageFilter(
-                execution_id=execution_id, route_id=route, stage=stage, limit=PAGE, offset=offset
+                execution_id=execution_id,
+                limit=PAGE,
+                offset=offset,
+                **conditions,  # type: ignore[arg-type]  # names of texts
             )
             try:
                 page = await self._lineage.list(wanted)
@@ -74,3 +77,11 @@ class LostRecords:
                 yield row
             offset += len(page.entries)
             more = page.has_more and bool(page.entries)
+
+
+async def _is_lost(layer: SourceRecords, row: PipelineLineageEntry) -> bool:
+    return row.committed and await layer.find(row.route_id, row.stage, row.origin_id) is None
+
+
+def _key(row: PipelineLineageEntry) -> str:
+    return str(StageKey(row.execution_id, row.route_id, row.stage, row.message_id))

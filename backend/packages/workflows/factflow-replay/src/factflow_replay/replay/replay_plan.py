@@ -77,7 +77,7 @@ class PlanMaker:
                 line = digest.add(message)
                 if writer is not None:
                     await writer.add(line)
-        async for key in self._lost.keys(prepared.view.layers, _places(prepared)):
+        async for key in self._lost_records(prepared):
             missing.add(key)
         source_id = prepared.source.execution_id
         counts = prepared.replayer.counts
@@ -88,6 +88,15 @@ class PlanMaker:
                 raise explanations.gone(source_id)
             raise explanations.empty(counts, prepared.target, prepared.wanted, source_id)
         return await self._plan(prepared, digest, entries, missing)
+
+    def _lost_records(self, prepared: PreparedReplay) -> AsyncIterator[str]:
+        """Return the keys of records that should have been read; of named messages, all were found."""
+        layers, target = prepared.view.layers, prepared.target
+        if prepared.request.messages:
+            layers = []
+        if target is None or prepared.wanted.only_failed:
+            return self._lost.failed(layers)
+        return self._lost.at(layers, target.route, target.stage)
 
     async def _has_objects(self, execution_id: str) -> bool:
         async for _ in self._storage.list(keys.execution_prefix(execution_id)):
@@ -151,20 +160,6 @@ class _Missing:
             self.count += 1
             if len(self.keys) < KEYS_KEPT:
                 self.keys[key] = None
-
-
-def _places(prepared: PreparedReplay) -> list[tuple[str, str]]:
-    """Return the stages whose records are all to be there; where ids were named, those were found."""
-    if prepared.request.messages:
-        return []
-    if prepared.target is not None:
-        return [(prepared.target.route, prepared.target.stage)]
-    graph = prepared.source_graph
-    return [
-        (route, adapter.stage_name)
-        for route in graph.config.routes
-        for adapter in graph.stages(route)
-    ]
 
 
 def _queue(target: ReplayTarget | None, queues: set[str]) -> str | None:
