@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from factflow_engine.config.graph import PipelineGraph
@@ -13,6 +10,7 @@ from factflow_engine.holding import Holder
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.retry_policy import RetryPolicy
 from factflow_engine.run_gate import RunGate
+from factflow_engine.slots import Slot, Slots
 from factflow_engine.stall_watch import StallWatch
 from factflow_foundation.clock import Clock
 from factflow_lineage.writer import LineageService
@@ -65,14 +63,11 @@ class RouteContext:
         """The dead-letter queue that no route consumes: its letters are kept as copies."""
         self.graph = graph
         self._watch = services.watch
-        self._slots = asyncio.Semaphore(graph.route(route_id).inbound.concurrency)
+        self._slots = Slots(graph.route(route_id).inbound.concurrency)
 
-    @asynccontextmanager
-    async def slot(self, stage: str) -> AsyncIterator[None]:
-        """Hold one of the route's `concurrency` slots while a stage's adapter runs."""
-        async with self._slots:
-            with self._watch.entered(f"{self.route_id}/{stage}"):
-                yield
+    def slot(self, stage: str) -> Slot:
+        """Return one of the route's `concurrency` slots, to be held while a stage's adapter runs."""
+        return Slot(self._slots, self._watch, f"{self.route_id}/{stage}")
 
     def is_last(self, stage: str) -> bool:
         """Tell whether a stage is its route's last."""

@@ -7,8 +7,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from factflow_foundation import logs
@@ -66,17 +64,16 @@ class StallWatch:
             if self._timer is not None:
                 self._timer.cancel()
 
-    @contextmanager
-    def entered(self, stage: str) -> Iterator[None]:
-        """Note that the current task runs this stage's adapter."""
+    def enter(self, stage: str) -> asyncio.Task[object] | None:
+        """Note that the current task runs this stage's adapter; what is returned is for `leave`."""
         task = asyncio.current_task()
-        if task is None:
-            yield
-            return
-        self._running[task] = stage
-        try:
-            yield
-        finally:
+        if task is not None:
+            self._running[task] = stage
+        return task
+
+    def leave(self, task: asyncio.Task[object] | None) -> None:
+        """Note that a task's adapter has returned."""
+        if task is not None:
             self._running.pop(task, None)
 
     def _keep_beating(self, loop: asyncio.AbstractEventLoop) -> None:

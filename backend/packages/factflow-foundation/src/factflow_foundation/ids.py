@@ -10,6 +10,7 @@ lengths, so that no two lists of parts hash alike. Execution ids are UUID versio
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 import time
@@ -20,9 +21,11 @@ INIT_ORIGIN = "init"
 
 def derive(*parts: str) -> str:
     """Return the hash that names these parts."""
-    encoded = [part.encode() for part in parts]
-    header = ",".join(str(len(part)) for part in encoded).encode()
-    return hashlib.blake2b(b"\0".join([header, *encoded]), digest_size=16).hexdigest()
+    joined = "\0".join(parts)
+    # Lengths are of the parts as bytes: for ASCII, which nearly all are, these are those of the texts.
+    lengths = map(len, parts if joined.isascii() else (part.encode() for part in parts))
+    header = ",".join(map(str, lengths))
+    return hashlib.blake2b(f"{header}\0{joined}".encode(), digest_size=16).hexdigest()
 
 
 def init_origin(route: str) -> str:
@@ -40,6 +43,7 @@ def message_id(execution_id: str, origin_id: str) -> str:
     return derive("message", execution_id, origin_id)
 
 
+@functools.lru_cache(maxsize=4096)  # asked for several times while a message is handled
 def lineage_id(execution_id: str, route: str, stage: str, message: str) -> str:
     """Return the id of the lineage row for a message at a stage."""
     return derive("lineage", execution_id, route, stage, message)

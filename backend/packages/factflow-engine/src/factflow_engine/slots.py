@@ -1,0 +1,71 @@
+"""The places of a route in which adapters run: at most `concurrency` at a time.
+
+`asyncio.Semaphore` looks through all that wait whenever one comes; here a free place costs a subtraction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+from factflow_engine.stall_watch import StallWatch
+
+
+class Slots:
+    """A number of places, given out in the order they were asked for."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self) -> None:
+        """Wait for a place. Safe to cancel."""
+        if self._free:
+            self._free -= 1
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                if waiter in self._waiting:  # unless a place was about to be given to it
+                    self._waiting.remove(waiter)
+            else:  # the place had come, and nobody will use it
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Give a place back: to the next in line, or to whoever comes."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._free += 1
+
+
+class Slot:
+    """One place for the length of an `async with`, watched as the stage that holds the event loop."""
+
+    __slots__ = ("_slots", "_stage", "_task", "_watch")
+
+    def __init__(self, slots: Slots, watch: StallWatch, stage: str) -> None:
+        self._slots = slots
+        self._watch = watch
+        self._stage = stage
+        self._task: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> None:
+        await self._slots.acquire()
+        self._task = self._watch.enter(self._stage)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._watch.leave(self._task)
+        self._slots.release()
