@@ -69,7 +69,7 @@ async def _add(
 ) -> None:
     if not values:
         return
-    insert = insert_for(connection, table)
+    insert = insert_for(connection.dialect, table)
     added = {
         column.name: column + insert.excluded[column.name]
         for column in table.c
@@ -81,10 +81,8 @@ async def _add(
     )
 
 
-def insert_for(
-    connection: AsyncConnection, table: sa.Table
-) -> sqlite.dml.Insert | postgresql.dml.Insert:
+def insert_for(dialect: sa.Dialect, table: sa.Table) -> sqlite.dml.Insert | postgresql.dml.Insert:
     """Return the insert that knows `ON CONFLICT`; SQLAlchemy has one per database, alike in use."""
-    if connection.dialect.name == "postgresql":
+    if dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)

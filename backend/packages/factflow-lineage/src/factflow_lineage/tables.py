@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -114,7 +115,7 @@ def row_values(entry: PipelineLineageEntry, pending_children: int) -> dict[str, 
 
     Text from outside may hold NUL or lone surrogates, numbers may be infinite: no database stores
     these, so they become a replacement character and null. Metadata that is no JSON is replaced by
-    the reason.
+    the reason. Documents are JSON text.
     """
     return {
         "id": entry.id,
@@ -167,14 +168,14 @@ def _number(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _document(value: dict[str, Any]) -> Any:
+def _document(value: Mapping[str, Any]) -> str:
     try:
         encoded = msgspec.json.encode(value, enc_hook=str)
     except UnicodeEncodeError:
         return _document(_scrubbed(value))
     except (TypeError, ValueError, RecursionError) as error:
-        return {"unstorable": f"{type(error).__name__}: {error}"[:200]}
-    return msgspec.json.decode(encoded.replace(rb"\u0000", rb"\ufffd"))
+        return _document({"unstorable": f"{type(error).__name__}: {error}"[:200]})
+    return encoded.replace(rb"\u0000", rb"\ufffd").decode()
 
 
 def _scrubbed(value: Any) -> Any:
