@@ -102,7 +102,7 @@ def two_routes(count: int, size: int, folder: Path) -> float:
 async def _run(template: str, count: int, size: int, folder: Path) -> float:
     for number in range(count):
         payload(number, size)  # made before the clock starts, as for the limits
-    async with engine_in(folder, modules=(__file__,)) as engine:
+    async with engine_in(folder, modules=(__file__,), writer="process") as engine:
         start = time.perf_counter()
         _, final = await engine.run(template.format(count=count, size=size))
         elapsed = time.perf_counter() - start

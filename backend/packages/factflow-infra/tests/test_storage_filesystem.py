@@ -50,6 +50,16 @@ class TestFilesystemStoreWithoutUnnamedFiles(StorageContract):
         await store.close()
 
 
+class TestFilesystemStoreWithWriterProcess(StorageContract):
+    """As a server has it: a process of its own makes the files."""
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[StorageProtocol]:
+        store = FilesystemStorageProvider(tmp_path / "store", writer="process")
+        yield store
+        await store.close()
+
+
 class TestFilesystemStoreWithFsync(StorageContract):
     """`durability: fsync`."""
 

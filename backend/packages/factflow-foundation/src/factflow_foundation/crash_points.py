@@ -17,6 +17,7 @@ class CrashPoint:
         name, _, count = (spec or "").partition(":")
         self.name = name or None
         self.remaining = int(count) if count else 1
+        self.others: list[int] = []
 
     def reach(self, name: str) -> None:
         """End the process here if this point is armed and its turn has come."""
@@ -24,10 +25,16 @@ class CrashPoint:
             return
         self.remaining -= 1
         if self.remaining == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            for process in [*self.others, os.getpid()]:
+                os.kill(process, signal.SIGKILL)
 
 
 _armed = CrashPoint(os.environ.get("FACTFLOW_CRASH_POINT"))
+
+
+def end_also(process: int) -> None:
+    """Have a point that is reached here end another process first: the server this one works for."""
+    _armed.others.append(process)
 
 
 def reach(name: str) -> None:

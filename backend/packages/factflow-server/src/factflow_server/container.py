@@ -103,19 +103,27 @@ async def open_container(settings: ServerSettings) -> AsyncIterator[Container]:
     """
     async with contextlib.AsyncExitStack() as stack:
         data_dir = DataDir.at(settings.data_dir)
-        stack.enter_context(DataFolderLock(data_dir.root))
-        yield await _join(settings, data_dir, stack)
+        lock = stack.enter_context(DataFolderLock(data_dir.root))
+        yield await _join(settings, data_dir, lock, stack)
 
 
 async def _join(
-    settings: ServerSettings, data_dir: DataDir, stack: contextlib.AsyncExitStack
+    settings: ServerSettings,
+    data_dir: DataDir,
+    lock: DataFolderLock,
+    stack: contextlib.AsyncExitStack,
 ) -> Container:
     clock = SystemClock()
     registry = AdapterRegistry.discover(settings.adapters)
     registry.all()  # imports happen here, once, and not under a request
     loader = PipelineConfigLoader(registry)
     database = await _open_database(settings, data_dir, stack)
-    storage = create_storage_provider(data_dir.storage_uri, durability=settings.durability)
+    storage = create_storage_provider(
+        data_dir.storage_uri,
+        durability=settings.durability,
+        writer="process",
+        keep_open=[lock.fileno()],
+    )
     if settings.commit_journal is not None:
         storage = JournalledStorage(storage, settings.commit_journal)
     stack.push_async_callback(storage.close)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from factflow_engine import payloads
 from factflow_engine.config.loader import PipelineConfigLoader, config_hash
@@ -127,6 +127,7 @@ async def engine_in(
     clock: Clock | None = None,
     modules: tuple[str, ...] = (),
     on_finished: OnFinished | None = None,
+    writer: Literal["thread", "process"] = "thread",
     wrap_storage: Callable[[StorageProtocol], StorageProtocol] = lambda store: store,
 ) -> AsyncIterator[EngineUnderTest]:
     """Open an engine on a folder; a second one on the same folder finds what the first left."""
@@ -136,7 +137,7 @@ async def engine_in(
     lineage = LineageService(writing)
     await lineage.start()
     queue = EmbeddedQueue(folder / "queue.db", clock, boot=BOOT)
-    storage = FilesystemStorageProvider(folder / "storage")
+    storage = FilesystemStorageProvider(folder / "storage", writer=writer)
     registry = AdapterRegistry.discover([ADAPTERS, *modules])
     holder: list[EngineUnderTest] = []
 

@@ -1,7 +1,7 @@
 """One live server per local data folder.
 
 The lock is `flock(2)` on a descriptor, so the system drops it when the last process that holds the
-descriptor ends, however it ends. A writer process forked by the server keeps it too: a new server
+descriptor ends, however it ends. The server gives it to its writer process too: a new server
 waits a moment for the writer of a dead one to finish, and is refused by a live one at once.
 """
 
@@ -59,7 +59,7 @@ class DataFolderLock:
     """Holds a data folder, which is made when it is missing, from `acquire` to `release`.
 
     Also a context manager. The lock belongs to the descriptor: forked children share it until they
-    close `fileno()` or end; started programs (exec) do not. `pause` is for tests.
+    close `fileno()` or end, and so do programs that are started with it; others do not. `pause` is for tests.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class DataFolderLock:
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None
-        # Closing, and not unlocking: a forked writer that is still at work keeps the folder.
+        # Closing, and not unlocking: a writer that is still at work keeps the folder.
         try:
             os.ftruncate(descriptor, 0)
         finally:

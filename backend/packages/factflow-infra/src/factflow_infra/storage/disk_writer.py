@@ -10,7 +10,6 @@ import contextlib
 import errno
 import itertools
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,8 +26,7 @@ _RACES = 3
 """How often a write starts again when another process removes its folder meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRequest:
+class WriteRequest(msgspec.Struct, frozen=True, array_like=True, tag="write"):
     """An object, its record, or both. `record` is the JSON of the metadata, with `output_key`
     naming the plain object name when there is data."""
 
@@ -38,8 +36,7 @@ class WriteRequest:
     record: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRequest:
+class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete"):
     """An object by its name, or a record by its key."""
 
     key: str

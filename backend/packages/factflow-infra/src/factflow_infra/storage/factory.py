@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from factflow_infra.storage.filesystem import Durability, FilesystemStorageProvider
@@ -16,11 +18,17 @@ class StorageUriError(StorageError):
     code = "storage_uri_invalid"
 
 
-def create_storage_provider(uri: str, *, durability: Durability = "os") -> StorageProtocol:
+def create_storage_provider(
+    uri: str,
+    *,
+    durability: Durability = "os",
+    writer: Literal["thread", "process"] = "thread",
+    keep_open: Sequence[int] = (),
+) -> StorageProtocol:
     """Return the store a URI names.
 
     `file:///absolute/path`, or `file://./path` relative to the working directory: a folder, made when
-    it is missing. Percent escapes in the path are undone.
+    it is missing. Percent escapes in the path are undone. `writer` and `keep_open` are for folders.
 
     Raises `StorageUriError` for anything else, `StorageUnavailableError` when the store cannot be used.
     """
@@ -32,7 +40,9 @@ def create_storage_provider(uri: str, *, durability: Durability = "os") -> Stora
         raise StorageUriError("the storage URI has no scheme", hint=_HINT)
     if parts.scheme != "file":
         raise StorageUriError(f"no storage provider for {parts.scheme}:// URIs", hint=_HINT)
-    return FilesystemStorageProvider(_folder(uri), durability=durability)
+    return FilesystemStorageProvider(
+        _folder(uri), durability=durability, writer=writer, keep_open=keep_open
+    )
 
 
 _HINT = "write file:///absolute/path or file://./relative/path"

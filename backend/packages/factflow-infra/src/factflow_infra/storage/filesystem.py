@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from factflow_infra.storage.disk_writer import DeleteRequest, DiskWriter, WriteR
 from factflow_infra.storage.folders import Folders
 from factflow_infra.storage.layout import RECORD_SUFFIX, check_write, is_object_name, record_key
 from factflow_infra.storage.staged_file import StagedFile, choose_staging
+from factflow_infra.storage.writer_process import WriterProcess
 from factflow_infra.storage.writer_thread import WriterThread
 from factflow_protocols.errors import (
     ObjectNotFoundError,
@@ -25,6 +26,7 @@ from factflow_protocols.errors import (
 )
 from factflow_protocols.storage import ObjectInfo
 
+_Writer = WriterThread[WriteRequest | DeleteRequest, str | None] | WriterProcess
 Durability = Literal["os", "fsync"]
 
 _FIRST_CHUNK = 50
@@ -37,7 +39,8 @@ class FilesystemStorageProvider:
     `durability` "os": what was written survives the death of this process, and a loss of power once
     the system has written it out (seconds). "fsync": it survives both on return. `layout.py` tells
     which file holds what; symbolic links below the root are no objects and no folders. Several
-    processes may use one root; one instance serves one event loop. `staging` is for tests.
+    processes may use one root; one instance serves one event loop. `staging` is for tests. `writer` says
+    who makes the files; a process keeps the descriptors in `keep_open` as long as it is at work.
 
     Raises `StorageUnavailableError` when the folder cannot be made or written, or lacks hard links.
     """
@@ -48,6 +51,8 @@ class FilesystemStorageProvider:
         *,
         durability: Durability = "os",
         staging: type[StagedFile] | None = None,
+        writer: Literal["thread", "process"] = "thread",
+        keep_open: Sequence[int] = (),
     ) -> None:
         self.root = Path(root).absolute()
         durable = durability == "fsync"
@@ -62,10 +67,19 @@ class FilesystemStorageProvider:
             ) from error
         folders = Folders(str(self.root), durable=durable)
         self._reader = DiskReader(self.root, folders)
-        writer = DiskWriter(self.root, folders, staging, durable=durable)
-        self._writer: WriterThread[WriteRequest | DeleteRequest, str | None] = WriterThread(
-            writer.perform, name="factflow-storage-writer"
+        disk = DiskWriter(self.root, folders, staging, durable=durable)
+        thread: WriterThread[WriteRequest | DeleteRequest, str | None] = WriterThread(
+            disk.perform, name="factflow-storage-writer"
         )
+        self._writer: _Writer = thread
+        if writer == "process":
+            self._writer = WriterProcess(
+                self.root,
+                durable=durable,
+                staging=staging,
+                keep_open=keep_open,
+                substitute=thread,
+            )
 
     async def write(
         self,

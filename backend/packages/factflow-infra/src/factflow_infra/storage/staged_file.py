@@ -72,6 +72,10 @@ class TemporaryFile:
             os.unlink(self._path)  # noqa: PTH108 - strings on the hot path
 
 
+KINDS: dict[str, type[StagedFile]] = {"unnamed": UnnamedFile, "temporary": TemporaryFile}
+"""By names that another process can be told."""
+
+
 def choose_staging(root: str) -> type[StagedFile]:
     """Return the best kind of staged file that `root`'s file system can do, by trying.
 

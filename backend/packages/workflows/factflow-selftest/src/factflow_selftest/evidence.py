@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from factflow_selftest.journal import Line, Unit, read_lines
 
 RECORD_SUFFIX = ".meta.json"
 UNFINISHED = ".factflow-tmp-"
+LOCK_FILE = "factflow.lock"
 COMMIT_JOURNAL_VARIABLE = "FACTFLOW_COMMIT_JOURNAL"
 
 
@@ -68,10 +70,24 @@ class Evidence:
         return read_lines(self.journal)
 
     def note_kill(self) -> None:
-        """Write down what stands; to be called when the process is dead and before the next one starts."""
+        """Write down what stands; to be called when the process is dead and before the next one starts.
+
+        A process that made files for the dead one may be finishing what it was handed: it is waited for.
+        """
+        self._wait_for_folder()
         end = self.journal.stat().st_size if self.journal.exists() else 0
         records = frozenset(name for name in self.look() if name.endswith(RECORD_SUFFIX))
         self.kills.append(Kill(end, records))
+
+    def _wait_for_folder(self) -> None:
+        """Wait until nobody holds the data folder any more."""
+        if not (self.data_dir / LOCK_FILE).exists():
+            return
+        descriptor = os.open(self.data_dir / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        finally:
+            os.close(descriptor)
 
     def lose_queue(self) -> None:
         """Delete the messages under way, after the last kill that was noted."""

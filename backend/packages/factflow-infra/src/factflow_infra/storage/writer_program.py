@@ -1,0 +1,111 @@
+"""The program that a writer process runs: `python -m factflow_infra.storage.writer_program …`.
+
+It is started by `writer_process` and by nobody else: it is given the descriptor of a socket, the folder,
+whether to write through to the disk, and the kind of staged files. It ends when the other end of the
+socket is closed, or when the process that started it has died, once all that it was handed is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from factflow_foundation import crash_points
+from factflow_infra.storage import writer_messages
+from factflow_infra.storage.disk_writer import DiskWriter
+from factflow_infra.storage.folders import Folders
+from factflow_infra.storage.staged_file import KINDS
+from factflow_infra.storage.writer_messages import Answer, Request
+
+PIECE_BYTES = 256 * 1024
+READY: Literal[b"r"] = b"r"
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class _OrphanedError(Exception):
+    """Nobody will send anything any more."""
+
+
+class WriterProgram:
+    """Reads requests, carries them out in order, and answers a frame at a time."""
+
+    def __init__(self, line: socket.socket, writer: DiskWriter, parent: int) -> None:
+        self._line = line
+        self._writer = writer
+        self._parent = parent
+        self._idle = False
+
+    def run(self) -> None:
+        """Work until the line ends."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which then closes
+        signal.signal(signal.SIGTERM, self._signalled)
+        _tell_when_the_parent_dies()
+        frames = writer_messages.Frames()
+        while piece := self._receive():
+            for frame in frames.add(piece):
+                answers = [self._answer(request) for request in writer_messages.requests(frame)]
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self._line.sendall(writer_messages.encode(answers))
+
+    def _receive(self) -> bytes:
+        try:
+            self._idle = True
+            self._check_parent()
+            piece = self._line.recv(PIECE_BYTES)
+        except _OrphanedError:
+            self._idle = False
+            self._line.setblocking(False)  # what lies in the line still counts
+            with contextlib.suppress(BlockingIOError, ConnectionResetError):
+                return self._line.recv(PIECE_BYTES)
+            return b""
+        except ConnectionResetError:
+            return b""
+        finally:
+            self._idle = False
+        return piece
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        if self._idle:
+            self._check_parent()
+
+    def _check_parent(self) -> None:
+        if os.getppid() != self._parent:
+            raise _OrphanedError
+
+    def _answer(self, request: Request) -> Answer:
+        try:
+            return Answer(request.number, self._writer.perform(request.what), None)
+        except Exception as error:  # noqa: BLE001 - carried to the caller, who raises it
+            return Answer(request.number, None, writer_messages.refusal(error))
+
+
+def _tell_when_the_parent_dies() -> None:
+    """Have the system send SIGTERM then (Linux); elsewhere the end of the line is all there is.
+
+    A process that the server forked without a new program may hold the server's end of the line open.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the program."""
+    descriptor, parent, root, durability, staging = arguments
+    durable = durability == "fsync"
+    crash_points.end_also(int(parent))
+    folders = Folders(root, durable=durable)
+    writer = DiskWriter(Path(root), folders, KINDS[staging], durable=durable)
+    with socket.socket(fileno=int(descriptor)) as line:
+        WriterProgram(line, writer, int(parent)).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
