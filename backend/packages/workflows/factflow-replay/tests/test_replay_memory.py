@@ -19,6 +19,7 @@ from factflow_execution.models import PipelineExecution
 from factflow_foundation import ids
 from factflow_foundation.records import OutcomeRecord
 from factflow_infra.database import sqlite_engine
+from factflow_testing.platform import platform_in
 
 SOURCE = "source"
 COUNT = 100_000
@@ -66,7 +67,13 @@ asyncio.run(main())
 
 
 async def enter_source(folder: Path) -> None:
-    """Enter an execution that has ended, as a server would have left it."""
+    """Enter an execution that has ended, as a server would have left it.
+
+    Another one that did run has left rows: an empty lineage would be taken for a lost one, and be made
+    anew from the records beside what is measured here.
+    """
+    async with platform_in(folder) as platform:
+        await platform.run(PIPELINE.replace("      - {type: hang}\n", ""))
     database = sqlite_engine(folder / "factflow.db")
     await tables.create_schema(database)
     await ExecutionRepository(database).insert(
