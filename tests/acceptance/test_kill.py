@@ -32,11 +32,9 @@ routes:
     adapters:
       - type: increment
 """
-OFTEN = [
-    "storage.record.after:70",
-    "queue.settle.before:3",
-]
+OFTEN = ["storage.record.after:70"]
 RARELY = [
+    "queue.settle.before:3",
     "storage.artefact.after:17",
     "storage.record.before:23",
     "queue.settle.after:2",

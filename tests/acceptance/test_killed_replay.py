@@ -34,11 +34,9 @@ routes:
     adapters:
       - type: html_to_markdown
 """
-OFTEN = [
-    ("storage.record.after:10", "nothing"),
-    ("queue.publish.after:1", "nothing"),  # the first items are published, and no result is stored
-]
+OFTEN = [("storage.record.after:10", "nothing")]
 RARELY = [
+    ("queue.publish.after:1", "nothing"),  # the first items are published, and no result is stored
     ("execution.insert.after:1", "nothing"),  # the plan stands and nothing of it is published
     ("queue.publish.before:2", "nothing"),
     ("storage.record.after:700", "nothing"),

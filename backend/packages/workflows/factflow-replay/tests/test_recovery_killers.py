@@ -85,7 +85,9 @@ async def deadly_of(platform: Platform, execution_id: str) -> dict[int, OutcomeR
     return {numbers[record.message_id]: record for record in records}
 
 
-@pytest.mark.parametrize(("kills", "deaths"), [([17], 4), ([3, 41], 5)])
+@pytest.mark.parametrize(
+    ("kills", "deaths"), [([17], 4), pytest.param([3, 41], 5, marks=pytest.mark.long)]
+)
 async def test_killers_are_set_aside_and_the_innocent_complete(
     tmp_path: Path, kills: list[int], deaths: int
 ) -> None:
