@@ -11,6 +11,7 @@ import pytest
 from factflow_testing.server_process import ServerProcess, wait_until
 
 COUNT = 8
+STAGE = "work/stamp"
 PIPELINE = f"""
 version: "1.0"
 name: gated
@@ -79,7 +80,7 @@ def test_a_record_that_cannot_be_read_fails_its_message_and_no_other(
     damaged = min(stamped.glob("*.meta.json"))
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    key = f"executions/{execution}/work/stamp/{damaged.name.removesuffix('.meta.json')}"
+    key = f"executions/{execution}/{STAGE}/{damaged.name.removesuffix('.meta.json')}"
     with ServerProcess(data, *adapters) as server:
         ended = server.end_of(execution)
         assert (ended["status"], ended["failed_count"]) == ("failed", 1)
@@ -120,7 +121,7 @@ def test_reading_a_damaged_record_is_refused_until_it_is_restored(
         damaged = min(folder.glob("*.meta.json"))
         whole = damaged.read_bytes()
         damaged.write_bytes(b"{}")
-        key = f"executions/{one}/work/stamp/{damaged.name.removesuffix('.meta.json')}"
+        key = f"executions/{one}/{STAGE}/{damaged.name.removesuffix('.meta.json')}"
         count = server.get("/executions")["total"]
         for command in (
             ("execution", "replay", one, "--from-stage", "stamp"),

@@ -180,6 +180,25 @@ async def test_an_input_that_may_be_the_cause_is_not_read_again(tmp_path: Path) 
         assert errors == ["ProcessKilledError"] * COUNT
 
 
+async def test_the_dead_letter_of_one_that_ended_the_process_leaves_its_input_alone(
+    tmp_path: Path,
+) -> None:
+    """Reading it may be what ends the process, and would then end it at every start."""
+    execution = await cut_off(tmp_path)
+    await accuse(tmp_path, execution, {2: 4})
+    text = journalling(tmp_path / "journal").replace(
+        "retry_delay_seconds: 0", "retry_delay_seconds: 0, dead_letter_queue: letters"
+    )
+    async with opened(tmp_path) as engine:
+        await go_on(engine, execution, text)
+        assert (await engine.end(execution)).progress.failed == 1
+        kept = [i.key async for i in engine.storage.list(f"executions/{execution}/_dead")]
+        told = [
+            i.key async for i in engine.storage.list(f"executions/{execution}/_dead", records=True)
+        ]
+    assert (len(kept), len(told)) == (0, 1)
+
+
 async def test_what_was_recorded_before_the_process_ended_stands(tmp_path: Path) -> None:
     """The process died after the outcome was stored: nothing is left to blame the message for."""
     execution = await cut_off(tmp_path)

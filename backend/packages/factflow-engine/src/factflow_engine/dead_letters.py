@@ -13,6 +13,7 @@ import msgspec
 
 from factflow_engine import payloads
 from factflow_engine.route_context import RouteContext
+from factflow_engine.suspects import ProcessKilledError
 from factflow_foundation import keys, logs
 from factflow_foundation.records import OutcomeRecord
 from factflow_protocols.errors import ObjectExistsError, StorageError
@@ -25,15 +26,15 @@ async def keep_dead_letter(
 ) -> None:
     """Store the copy that the route's dead-letter queue asks for; none when it asks for none.
 
-    `data` is the input, if it is in memory. Waits out trouble of the store. An input that cannot be read
-    leaves the sidecar alone.
+    `data` is the input, if it is in memory. Waits out trouble of the store. An input that cannot be read,
+    or that may have ended the process, leaves the sidecar alone.
     """
     queue = context.kept_dead_letters
     if queue is None or record.outcome != "failed":
         return
     key = keys.dead_letter_key(record.execution_id, queue, record.message_id)
     content_type = record.input_content_type or payloads.JSON
-    if data is None:
+    if data is None and not _ended_the_process(record):
         data = await _input(context, record)
     sidecar = _sidecar(queue, record)
     if data is not None:
@@ -49,6 +50,11 @@ async def keep_dead_letter(
     except StorageError as error:
         # The failure itself is on record; a store that cannot hold the copy must not stop the route.
         log.warning("dead letter not kept", key=key, reason=error.message)
+
+
+def _ended_the_process(record: OutcomeRecord) -> bool:
+    """Tell whether the process ended while it handled the message: reading its input may be the cause."""
+    return record.error is not None and record.error.type == ProcessKilledError.__name__
 
 
 async def _input(context: RouteContext, record: OutcomeRecord) -> bytes | None:

@@ -21,8 +21,8 @@ def walk(root: str, prefix: str, *, records: bool, held: int = NAMES_HELD) -> It
 
     `prefix` is '' or a folder's key. The order is that of the whole keys by code point, which is also
     that of their UTF-8 bytes: a folder sorts as its name with a slash. Memory holds at most twice `held`
-    names of each folder on the current path. What vanishes meanwhile is left out, as
-    are symbolic links and empty records.
+    names of each folder on the current path. What vanishes meanwhile is left out, as are symbolic links
+    and empty records.
     """
     start = f"{prefix}/" if prefix else ""
     open_folders = [(start, _names(f"{root}/{start}", records=records, held=held))]

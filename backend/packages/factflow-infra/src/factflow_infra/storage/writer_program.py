@@ -15,7 +15,6 @@ import socket
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Literal
 
 from factflow_foundation import crash_points
 from factflow_infra.storage import writer_messages
@@ -25,7 +24,6 @@ from factflow_infra.storage.staged_file import KINDS
 from factflow_infra.storage.writer_messages import Answer, Request
 
 PIECE_BYTES = 256 * 1024
-READY: Literal[b"r"] = b"r"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
