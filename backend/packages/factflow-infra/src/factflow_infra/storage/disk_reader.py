@@ -134,14 +134,16 @@ def _read_folder(path: str, skip: int, names: Sequence[str], found: dict[str, by
     folder = os.open(path or "/", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY)
     try:
         for name in names:
-            with suppress(OSError):
+            try:
                 descriptor = os.open(name[skip:], _OPEN_FLAGS, dir_fd=folder)
                 try:
                     taken = os.preadv(descriptor, [buffer], 0, _RWF_NOWAIT or 0)
                 finally:
                     os.close(descriptor)
-                if taken <= INLINE_READ_LIMIT:
-                    found[name] = bytes(view[:taken])
+            except OSError:
+                continue
+            if taken <= INLINE_READ_LIMIT:
+                found[name] = bytes(view[:taken])
     finally:
         os.close(folder)
 

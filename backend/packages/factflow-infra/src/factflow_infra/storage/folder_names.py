@@ -15,10 +15,10 @@ from contextlib import suppress
 from itertools import chain
 from typing import IO
 
-NAMES_HELD = 50_000
-RUN = 10_000
-"""Names put in order at once. Nothing else runs meanwhile; this many take some 3 ms."""
-BLOCK = 32 * 1024
+NAMES_HELD = 20_000
+RUN = 5_000
+"""Names put in order at once. Nothing else runs meanwhile; this many take a millisecond or two."""
+BLOCK = 16 * 1024
 """Bytes of each part of the temporary file that are looked at together."""
 
 Named = Callable[["os.DirEntry[str]"], "str | None"]

@@ -16,7 +16,7 @@ from factflow_protocols.storage import RecordInfo
 
 _PAUSE = 500
 """Names looked at without a pause."""
-_HELD_WITHOUT_ORDER = 2
+_HELD_WITHOUT_ORDER = 6
 """How many times `held` names of one folder are held where they need not be put in order."""
 
 
