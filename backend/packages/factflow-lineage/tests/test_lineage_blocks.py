@@ -103,6 +103,21 @@ async def test_children_that_came_before_their_parent(
     ]
 
 
+async def test_a_deep_chain_is_walked_to_its_end(
+    service: LineageService, repository: PipelineLineageRepository, make_entry: MakeEntry
+) -> None:
+    """Each row at its depth, whatever the first levels look like."""
+    for depth in range(40):
+        parent = f"row{depth - 1}" if depth else None
+        service.record(make_entry(f"row{depth}", parent_id=parent, expected_children=1))
+    assert await service.flush()
+    chain = await repository.chain("row1")
+    assert [(below.depth, below.entry.id) for below in chain.descendants] == [
+        (depth - 1, f"row{depth}") for depth in range(2, 40)
+    ]
+    assert not chain.truncated
+
+
 async def test_totals_by_status_follow_the_last_child(
     service: LineageService, repository: PipelineLineageRepository, make_entry: MakeEntry
 ) -> None:

@@ -71,6 +71,7 @@ def _plan(path: Path, statement: str, values: Any) -> list[str]:
         (_listing(execution_id="exec", status="processing"), "unfinished"),
         (_listing(execution_id="exec", error_type="TimeoutError"), "with_error"),
         (_listing(execution_id="exec", is_root=True), "roots"),
+        (_listing(is_root=True), "all_roots"),
         (_listing(execution_id="exec", is_root=False), "by_execution"),
         (_listing(stage="fetch"), "by_stage"),
         (_listing(execution_id="exec", stage="fetch"), "by_stage"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ CHAIN_LIMIT = 1000
 """At most this many ancestors, and as many descendants, are returned."""
 
 ROWS_PER_SELECT = 500
+LEVELS_READ_SINGLY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ async def read_chain(
     """Walk up and down from a row, within its execution; with `across_replays` upward also into the
     executions it was replayed from."""
     up = await _ancestors(connection, row, across_replays=across_replays)
-    down = await _walk(connection, row, up=False)
+    down = await _descendants(connection, row)
     truncated = len(up) > CHAIN_LIMIT or len(down) > CHAIN_LIMIT
     up, down = (dict(list(depths.items())[:CHAIN_LIMIT]) for depths in (up, down))
     found = await _entries(connection, {*up, *down})
@@ -66,7 +67,7 @@ async def _ancestors(
     top, depth = row, 0
     seen = {row.number}
     while len(depths) <= CHAIN_LIMIT:
-        above = await _walk(connection, top, up=True)
+        above = await _walk(connection, [top.number], up=True)
         for number, steps in above.items():
             if number not in seen:
                 depths[number] = depth + steps
@@ -88,27 +89,51 @@ async def _ancestors(
     return depths
 
 
-async def _walk(connection: AsyncConnection, row: FoundRow, *, up: bool) -> dict[int, int]:
-    """Return the depths of the rows a walk within an execution meets first, one more than the limit at
-    most, by their numbers.
+async def _descendants(connection: AsyncConnection, row: FoundRow) -> dict[int, int]:
+    """Go down breadth first. A recursive query takes all children of a row at once, though few are asked
+    for, so the levels near the row, where a fan-out may be, are read one by one."""
+    depths: dict[int, int] = {}
+    level, depth = [row.number], 0
+    while level and depth < LEVELS_READ_SINGLY:
+        depth += 1
+        query = (
+            sa.select(rows.c.number)
+            .where(rows.c.parent_number.in_(level))
+            .order_by(rows.c.parent_number, rows.c.number)
+            .limit(CHAIN_LIMIT + 2 - len(depths))
+        )
+        found = (await connection.execute(query)).scalars()
+        level = [number for number in found if number not in depths and number != row.number]
+        depths |= dict.fromkeys(level, depth)
+        if len(depths) > CHAIN_LIMIT:
+            return depths
+    if level:
+        for number, steps in (await _walk(connection, level, up=False)).items():
+            if number != row.number:
+                depths.setdefault(number, depth + steps)
+    return depths
+
+
+async def _walk(connection: AsyncConnection, numbers: Sequence[int], *, up: bool) -> dict[int, int]:
+    """Return the depths of the rows a walk from some rows meets first, one more than the limit at most, by
+    their numbers.
 
     Both databases make the rows of a recursive query breadth first and only as many as are fetched, so
     the limit also ends a walk in a circle, should damaged data hold one.
     """
     start = sa.select(rows.c.number, rows.c.parent_number, sa.literal(0).label("depth"))
-    chain = start.where(rows.c.number == row.number).cte("chain", recursive=True)
+    chain = start.where(rows.c.number.in_(numbers)).cte("chain", recursive=True)
     following = rows.alias("following").c
     step = sa.select(following.number, following.parent_number, chain.c.depth + 1).where(
         following.number == chain.c.parent_number
         if up
-        else following.parent_number == chain.c.number,
-        following.execution_number == row.execution_number,
+        else following.parent_number == chain.c.number
     )
     chain = chain.union_all(step)
-    query = sa.select(chain.c.number, chain.c.depth).limit(CHAIN_LIMIT + 2)
+    query = sa.select(chain.c.number, chain.c.depth).limit(CHAIN_LIMIT + 1 + len(numbers))
     depths: dict[int, int] = {}
     for number, depth in await connection.execute(query):
-        if number != row.number:
+        if number not in numbers:
             depths.setdefault(number, depth)
     return depths
 

@@ -65,10 +65,7 @@ class PipelineLineageRepository:
         check_page(limit, offset)
         async with self._reading() as connection:
             row = await find_row(connection, wanted)
-            conditions = [
-                rows.c.parent_number == row.number,
-                rows.c.execution_number == row.execution_number,
-            ]
+            conditions = [rows.c.parent_number == row.number]
             return await _page(connection, conditions, [rows.c.number], limit=limit, offset=offset)
 
     async def failures(

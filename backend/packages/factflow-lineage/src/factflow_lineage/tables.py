@@ -129,6 +129,7 @@ _index("lineage_rows_with_error", _c.execution_number, _c.started_at, where=_err
 _unfinished = _c.unfinished.is_not(None)
 _index("lineage_rows_unfinished", _c.execution_number, _c.started_at, where=_unfinished)
 _root = _c.parent_id.is_(None)
+_index("lineage_rows_all_roots", _c.started_at, where=_root)
 _index("lineage_rows_roots", _c.execution_number, _c.started_at, where=_root)
 _batched = _c.batch_id.is_not(None)
 _index("lineage_rows_by_batch", _c.batch_id, where=_batched)
