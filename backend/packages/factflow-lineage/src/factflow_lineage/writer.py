@@ -14,19 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from factflow_foundation.crash_points import reach
 from factflow_foundation.logs import logger
 from factflow_lineage.batch import write_batch
-from factflow_lineage.buffer import LineageBuffer
+from factflow_lineage.buffer import LineageBuffer, MakeEntry
 from factflow_lineage.connection import WritingConnection, is_refusal
+from factflow_lineage.deletion import ROWS_PER_STEP, delete_step
 from factflow_lineage.errors import LineageUnavailableError, describe
 from factflow_lineage.models import PipelineLineageEntry
-from factflow_lineage.tables import counters, durations, rows
+from factflow_lineage.tables import rows
 
 log = logger(__name__)
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 """Seconds between tries while the database is in trouble; doubling from the first to the longest."""
-
-ROWS_PER_DELETE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class LineageService:
         engine: AsyncEngine,
         *,
         flush_interval: float = 0.2,
-        batch_size: int = 500,
+        batch_size: int = 2_000,
         buffer_limit: int = 50_000,
     ) -> None:
         if flush_interval < 0 or not 1 <= batch_size <= min(buffer_limit, 10_000):
@@ -110,6 +109,7 @@ class LineageService:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        self._buffer.make_all()
         left = self._buffer.head(len(self._buffer))
         self._buffer.remove(left)
         self._give_up(left)
@@ -129,6 +129,16 @@ class LineageService:
         self._something.set()
         if len(self._buffer) >= self._batch_size:
             self._at_once.set()
+
+    def begin(self, row_id: str, make: MakeEntry) -> None:
+        """Take note that a stage began; its row is made and written if it lasts.
+
+        `make` is called at most once, within two flush intervals, unless `record` brings a row of this
+        id before.
+        """
+        if not self._closing:
+            self._buffer.begin(row_id, make)
+            self._something.set()
 
     async def rebuild(self, entries: Iterable[PipelineLineageEntry]) -> int:
         """Record many rows, made from outcome records, at the pace of the database; return how many.
@@ -181,18 +191,11 @@ class LineageService:
         called again.
         """
         self._buffer.remove(self._buffer.of_execution(execution_id))
-        some = sa.select(rows.c.id).where(rows.c.execution_id == execution_id)
-        step = sa.delete(rows).where(rows.c.id.in_(some.limit(ROWS_PER_DELETE)))
-        deleted, in_step = 0, ROWS_PER_DELETE
+        deleted, in_step = 0, ROWS_PER_STEP
         try:
-            while in_step == ROWS_PER_DELETE:
+            while in_step == ROWS_PER_STEP:
                 async with self._turn, self._connection.transaction() as connection:
-                    in_step = (await connection.execute(step)).rowcount
-                    if in_step < ROWS_PER_DELETE:
-                        for table in (counters, durations):
-                            await connection.execute(
-                                sa.delete(table).where(table.c.execution_id == execution_id)
-                            )
+                    in_step = await delete_step(connection, execution_id)
                 deleted += in_step
         except Exception as error:
             raise LineageUnavailableError(error) from error
@@ -208,7 +211,9 @@ class LineageService:
         """See what stands in the database; False when it is in trouble."""
         try:
             async with self._turn, self._connection.transaction() as connection:
-                empty = (await connection.execute(sa.select(rows.c.id).limit(1))).first() is None
+                empty = (
+                    await connection.execute(sa.select(rows.c.number).limit(1))
+                ).first() is None
         except Exception as error:  # noqa: BLE001 - whatever it is, rows are kept and tried again
             self._note_trouble(error)
             return False
@@ -229,6 +234,7 @@ class LineageService:
                 await _wait(self._at_once, self._flush_interval)
             self._at_once.clear()
             self._try_again.clear()
+            self._buffer.age()
             try:
                 await self._write(self._buffer.head(self._batch_size))
             except Exception as error:  # noqa: BLE001 - whatever it is, rows are kept and tried again
@@ -319,7 +325,7 @@ class LineageService:
         self.lost = True
         self.gap_noted.set()
         aside = self._connection.set_aside
-        how = f"was damaged (it is kept as {aside.name})" if aside else "was lost"
+        how = f"was set aside as {aside.name}" if aside else "was lost"
         if self._written or aside:
             self._gaps.update(self._written)
             self._last_error = f"the lineage database {how} and made anew"
