@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_foundation import keys, records
@@ -16,8 +16,7 @@ READS_AT_ONCE = 64
 """Records read together: as few as hold an event loop for a millisecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
+class Scanned(NamedTuple):
     """A key that has a record, what it says (or why that cannot be read), and the objects beside it."""
 
     key: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from factflow_protocols.errors import RecordDamagedError
 
@@ -23,8 +23,7 @@ class ObjectInfo:
     modified_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class RecordInfo:
+class RecordInfo(NamedTuple):
     """One line of a listing of records: a key that has one, and the full names of the objects that share it
     (what was written under this key: itself, with an extension, `~2`), in order."""
 

@@ -208,10 +208,12 @@ def _decode_record(key: str, data: bytes) -> dict[str, Any]:
 def _record_or_error(
     name: str, read: bytes | StorageError
 ) -> dict[str, Any] | RecordDamagedError | None:
-    if isinstance(read, ObjectNotFoundError) or not read:
-        return None
-    if isinstance(read, StorageError):
+    if not isinstance(read, bytes):
+        if isinstance(read, ObjectNotFoundError):
+            return None
         raise read
+    if not read:
+        return None
     try:
         return _decode_record(name.removesuffix(RECORD_SUFFIX), read)
     except RecordDamagedError as error:

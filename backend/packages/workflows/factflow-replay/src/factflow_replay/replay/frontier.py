@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -29,8 +28,7 @@ Row = Literal["done", "passed", "skipped", "failed", "filtered", "queued"]
 _ROWS: dict[str, Row] = {"passed": "passed", "failed": "failed", "filtered": "filtered"}
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One message at a stage. `record` is how the stage (for `skipped` a later one) ended for it, None for
     `queued`; `source` tells of the message: what sent it there, or the stage's own record."""
 
