@@ -91,15 +91,17 @@ def _alone(path: str, held: int) -> Generator[None, None, list[str] | None]:
             if not entry.is_file(follow_symlinks=False):
                 if _is_folder(entry):
                     folders.append(f"{name}/")
-            elif not name.endswith(RECORD_SUFFIX):
-                stems.add(_stem(name))
-            elif is_listable(name):
-                records.add(_stem(name))
+            elif name.endswith(RECORD_SUFFIX):
+                records.add(name.removesuffix(RECORD_SUFFIX))
+            elif "~" in name or name[0] == ".":
+                stems.add(record_key(name))
+            else:
+                stems.add(name.partition(".")[0])
             if number % _PAUSE == 0:
                 if number > held:
                     return None
                 yield None
-    return sorted([*(records - stems), *folders])
+    return sorted([*filter(is_listable, records - stems), *folders])
 
 
 def _stem(name: str) -> str:

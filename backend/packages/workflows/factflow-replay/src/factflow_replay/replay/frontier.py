@@ -11,6 +11,7 @@ queued      queued, or cut off while it was processed
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
@@ -62,6 +63,11 @@ class Frontier:
         """Yield what came to a stage, by its own records first."""
         async for record in self._view.of_stage(route, stage):
             yield _of_record(record)
+        async for candidate in self.unrecorded_at(route, stage):
+            yield candidate
+
+    async def unrecorded_at(self, route: str, stage: str) -> AsyncIterator[Candidate]:
+        """Yield what came to a stage and has no record there."""
         conditional = self._graph.stage(route, stage).condition is not None
         if conditional or not self._settled:
             async for candidate in self.announced_at(route, stage):
@@ -74,6 +80,20 @@ class Frontier:
             for adapter in self._graph.stages(route):
                 async for record in self._view.failed_at(route, adapter.stage_name):
                     yield _of_record(record)
+
+    async def failed_at(
+        self, route: str, stage: str, others: Counter[str]
+    ) -> AsyncIterator[Candidate]:
+        """Yield what failed at a stage; then `others[stage]` is how many more came there.
+
+        For one execution with nothing laid over it: most of what did not fail is counted unread.
+        """
+        (layer,) = self._view.layers
+        async for record in layer.failed_at(route, stage, count_others=True):
+            yield _of_record(record)
+        others[stage] += layer.others[route, stage]
+        async for _ in self.unrecorded_at(route, stage):
+            others[stage] += 1
 
     async def announced_at(self, route: str, stage: str) -> AsyncIterator[Candidate]:
         """Yield what came to a stage, by what sent it there: its metadata is what the stage was given.

@@ -78,6 +78,11 @@ class MessageFilter:
         self._where = [Where.parse(text) for text in where]
         self._fields: set[str] = set()
 
+    @property
+    def is_narrow(self) -> bool:
+        """Tell whether ids or conditions were given."""
+        return bool(self._wanted or self._where)
+
     def is_meant(self, candidate: Candidate) -> bool:
         """Tell whether ids and conditions let a message through."""
         if self._where and len(self._fields) < FIELDS_SHOWN:

@@ -3,6 +3,7 @@ messages that are meant."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -105,6 +106,13 @@ class Replayer:
                 yield candidate
 
     async def _publishable(self, counts: SelectionCounts) -> AsyncIterator[Candidate]:
+        target = self._target
+        if target is not None and self._failures_will_do():
+            others: Counter[str] = Counter()
+            async for candidate in self._frontier.failed_at(target.route, target.stage, others):
+                yield candidate
+            counts.not_failed += others[target.stage]
+            return
         async for candidate in self._candidates():
             if not self._wanted.is_meant(candidate):
                 counts.not_matched += 1
@@ -112,6 +120,11 @@ class Replayer:
                 counts.not_failed += 1
             elif self._may_be_published(candidate, counts):
                 yield candidate
+
+    def _failures_will_do(self) -> bool:
+        """Tell whether nothing has to be known of messages that did not fail, but how many they are."""
+        wanted = self._wanted
+        return wanted.only_failed and not wanted.is_narrow and len(self._view.layers) == 1
 
     def _candidates(self) -> AsyncIterator[Candidate]:
         if self._target is None:

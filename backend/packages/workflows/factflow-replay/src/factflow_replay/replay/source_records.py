@@ -17,6 +17,7 @@ from factflow_foundation import ids, keys
 from factflow_foundation.keys import stage_key
 from factflow_foundation.records import Child, OutcomeRecord
 from factflow_protocols.errors import ObjectNotFoundError, RecordDamagedError
+from factflow_protocols.storage import RecordInfo
 from factflow_replay.replay.errors import ArtefactsMissingError
 from factflow_replay.replay.plan import PlanSource
 from factflow_replay.replay.route_resolver import followers
@@ -58,6 +59,8 @@ class SourceRecords:
         self._counts: dict[tuple[str, str], int] = {}
         self.failures: dict[tuple[str, str], int] = {}
         """How many messages failed, at the stages of which all failures were read."""
+        self.others: dict[tuple[str, str], int] = {}
+        """How many ended otherwise, at the stages where `failed_at` was to count them."""
 
     async def of_stage(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
         """Yield a stage's records in the order of their message ids. Raises `RecordDamagedError`."""
@@ -72,20 +75,35 @@ class SourceRecords:
         self._counts[route, stage] = count
         self.failures[route, stage] = failures
 
-    async def failed_at(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
+    async def failed_at(
+        self, route: str, stage: str, *, count_others: bool = False
+    ) -> AsyncIterator[OutcomeRecord]:
         """Yield the records of a stage's failures, in the order of their message ids.
 
         What failed left no artefact. So where nothing else could have put one there, records with an object
         beside them are not read. Raises `RecordDamagedError`.
         """
-        count = 0
-        alone = self.failures_have_no_object(route)
-        async for found in scan(self._store, self._prefix(route, stage), alone=alone):
+        by_name = self.failures_have_no_object(route)
+        count = others = 0
+
+        def may_have_failed(item: RecordInfo) -> bool:
+            nonlocal others
+            ended_well = by_name and bool(item.objects)
+            others += ended_well
+            return not ended_well
+
+        alone = by_name and not count_others
+        prefix = self._prefix(route, stage)
+        async for found in scan(self._store, prefix, alone=alone, wanted=may_have_failed):
             record = _readable(found.record)
             if record.outcome == "failed":
                 count += 1
                 yield record
+            else:
+                others += 1
         self.failures[route, stage] = count
+        if count_others:
+            self.others[route, stage] = others
 
     def failures_have_no_object(self, route: str) -> bool:
         """Tell whether an object beside a record says that its message did not fail.
