@@ -1,0 +1,144 @@
+"""The reading half of a packed store, in plain blocking calls on connections that only read.
+
+A statement is finished before a method returns, so nothing that is read holds up the writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from factflow_infra.storage.disk_errors import is_reachable, storage_error
+from factflow_infra.storage.packed.pack_schema import (
+    RECORD_SIGN,
+    bounds,
+    open_to_read,
+    pack_error,
+)
+from factflow_infra.storage.packed.places import (
+    OTHER,
+    Pack,
+    holds_other_keys,
+    pack_of,
+    packs_below,
+)
+from factflow_protocols.storage import ObjectInfo
+
+PACKS_OPEN = 16
+PAGE_ENTRIES = 500
+
+_FIND = "SELECT size, modified_at FROM entry WHERE name = ?"
+_DATA = (
+    "SELECT size, CASE WHEN size <= ? THEN (SELECT data FROM body WHERE id = entry.body) END"
+    " FROM entry WHERE name = ?"
+)
+_RECORD = "SELECT record FROM body WHERE id = (SELECT body FROM entry WHERE name = ?)"
+_PAGE = (
+    "SELECT name, size, modified_at FROM entry"
+    " WHERE name > ? AND name < ? AND is_record = ? ORDER BY name LIMIT ?"
+)
+
+
+class PackReader:
+    """Reads packs below one root. Keys are checked ones. Several threads may use it, one at a time.
+
+    Every method raises `StorageUnavailableError` when the root is gone or a pack cannot be read.
+    """
+
+    def __init__(self, root: Path, *, packs_open: int = PACKS_OPEN) -> None:
+        self._root = root
+        self._packs_open = packs_open
+        self._open: OrderedDict[Pack, sqlite3.Connection] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def find(self, name: str) -> ObjectInfo | None:
+        """Return what a listing tells of an object, None when there is none."""
+        pack = pack_of(name)
+        rows = self._ask(pack, _FIND, (name[len(pack.prefix) :],))
+        return ObjectInfo(name, *rows[0]) if rows else None
+
+    def read(self, name: str, *, limit: int) -> tuple[int, bytes | None] | None:
+        """Return an object's size, and its bytes unless they are more than `limit`; None without one."""
+        pack = pack_of(name)
+        rows = self._ask(pack, _DATA, (limit, name[len(pack.prefix) :]))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def record(self, key: str) -> bytes | None:
+        """Return the JSON of a record, None when there is none."""
+        pack = pack_of(key)
+        rows = self._ask(pack, _RECORD, (key[len(pack.prefix) :] + RECORD_SIGN,))
+        return rows[0][0] if rows else None
+
+    def walk(self, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
+        """Yield what lies below a prefix ('' is the root), in the order of keys, a page at a time."""
+        others = self._pages(OTHER, prefix, records=records) if holds_other_keys(prefix) else ()
+        yield from heapq.merge(
+            self._executions(prefix, records=records), others, key=lambda info: info.key
+        )
+
+    def forget(self, prefix: str) -> None:
+        """Let go of packs that may be gone: those below a prefix ('' is the root)."""
+        with self._lock:
+            for pack in list(self._open):
+                if not prefix or f"{pack.prefix or pack.file}/".startswith(f"{prefix}/"):
+                    self._open.pop(pack).close()
+
+    def close(self) -> None:
+        """Let go of all packs."""
+        self.forget("")
+
+    def _executions(self, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
+        try:
+            for pack in packs_below(self._root, prefix):
+                yield from self._pages(pack, prefix, records=records)
+        except OSError as error:
+            # Whatever it was, a listing that is cut short must not pass for a whole one.
+            raise storage_error(error, self._root, prefix) from error
+
+    def _pages(self, pack: Pack, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
+        after, high = bounds(prefix[len(pack.prefix) :])
+        sign = len(RECORD_SIGN) if records else 0
+        while True:
+            rows = self._ask(pack, _PAGE, (after, high, records, PAGE_ENTRIES))
+            for name, size, modified_at in rows:
+                yield ObjectInfo(pack.prefix + name[: len(name) - sign], size, modified_at)
+            if len(rows) < PAGE_ENTRIES:
+                return
+            after = rows[-1][0]
+
+    def _ask(self, pack: Pack, statement: str, values: tuple[object, ...]) -> list[Any]:
+        path = f"{self._root}/{pack.file}"
+        try:
+            with self._lock:
+                connection = self._connection(pack, path)
+                if connection is not None:
+                    return connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            self.forget(pack.prefix.rstrip("/"))
+            if not is_reachable(self._root):
+                raise storage_error(FileNotFoundError(), self._root, pack.file) from error
+            raise pack_error(path, error) from error
+        except OSError as error:
+            raise storage_error(error, self._root, pack.file) from error
+        if not is_reachable(self._root):
+            raise storage_error(FileNotFoundError(), self._root, pack.file)
+        return []
+
+    def _connection(self, pack: Pack, path: str) -> sqlite3.Connection | None:
+        connection = self._open.get(pack)
+        if connection is not None:
+            self._open.move_to_end(pack)
+            return connection
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)
+            while len(self._open) >= self._packs_open:
+                self._open.popitem(last=False)[1].close()
+            connection = self._open[pack] = open_to_read(path)
+        return connection
