@@ -54,7 +54,7 @@ def mark_packed(root: Path) -> None:
                 hint="upgrade Factflow",
             )
         return
-    if any(not entry.name.startswith(TEMP_PREFIX) for entry in os.scandir(root)):
+    if any(not path.name.startswith(TEMP_PREFIX) for path in root.iterdir()):
         raise StorageLayoutError(
             f"{root} is no packed storage, and not empty",
             hint=f"open it as {root.as_uri()} if it holds plain files, or name an empty folder",

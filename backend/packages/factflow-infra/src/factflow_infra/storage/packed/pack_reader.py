@@ -19,7 +19,9 @@ from factflow_infra.storage.disk_errors import is_reachable, storage_error
 from factflow_infra.storage.packed.pack_schema import (
     RECORD_SIGN,
     bounds,
+    has_log,
     open_to_read,
+    open_unchanging,
     pack_error,
 )
 from factflow_infra.storage.packed.places import (
@@ -122,6 +124,12 @@ class PackReader:
                     return connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             self.forget(pack.prefix.rstrip("/"))
+            if isinstance(error, sqlite3.OperationalError) and not has_log(path):
+                with (
+                    contextlib.suppress(sqlite3.Error),
+                    contextlib.closing(open_unchanging(path)) as alone,
+                ):
+                    return alone.execute(statement, values).fetchall()
             if not is_reachable(self._root):
                 raise storage_error(FileNotFoundError(), self._root, pack.file) from error
             raise pack_error(path, error) from error

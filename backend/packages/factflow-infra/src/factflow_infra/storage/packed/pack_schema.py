@@ -103,6 +103,20 @@ def open_to_read(path: str) -> sqlite3.Connection:
     return connection
 
 
+def has_log(path: str) -> bool:
+    """Tell whether some of a pack's content may be in the log beside it."""
+    try:
+        return os.stat(f"{path}-wal").st_size > 0  # noqa: PTH116 - strings in this module
+    except FileNotFoundError:
+        return False
+
+
+def open_unchanging(path: str) -> sqlite3.Connection:
+    """Open a pack without a log for one look, where there is no room for what readers and the writer
+    share, or none may be made: on a disk that is full or read-only. Raises `sqlite3.Error`."""
+    return _open(path, "ro&immutable=1")
+
+
 def _open(path: str, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{Path(path).as_uri()}?mode={mode}",
