@@ -31,7 +31,11 @@ async def announce(
     Published again after a crash between two chunks, children that are already known change nothing.
     """
     if record.outcome == "stored" and work.fresh is not None and record.children:
-        work.inline = {record.children[0].message_id: work.fresh.data}
+        data = work.fresh.data
+        if len(data) <= envelopes.INLINE_LIMIT:
+            work.inline = {record.children[0].message_id: data}
+        elif record.output_key is not None:
+            context.recent.put(record.output_key, data)
     last: list[OutgoingMessage] = []
     if announced_count(context.graph, record):
         try:
@@ -41,9 +45,7 @@ async def announce(
             record = _as_failure(record, error)
     context.lineage.record(row_of(context.graph, record))
     failed = record.outcome == "failed"
-    await context.holder.until_done(
-        lambda: context.queue.settle(delivery, children=last, failed=failed)
-    )
+    await context.holder.until_done(context.queue.settle, delivery, children=last, failed=failed)
 
 
 async def _all_but_the_last_chunk(
@@ -68,7 +70,7 @@ def _as_failure(record: OutcomeRecord, error: StorageError) -> OutcomeRecord:
 
 
 async def _publish(context: RouteContext, chunk: list[OutgoingMessage]) -> None:
-    await context.holder.until_done(lambda: context.queue.publish(context.scope, chunk))
+    await context.holder.until_done(context.queue.publish, context.scope, chunk)
 
 
 def _outgoing(

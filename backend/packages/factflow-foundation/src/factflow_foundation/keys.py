@@ -12,9 +12,9 @@ Routes never begin with `_`, so what does is none.
 
 from __future__ import annotations
 
+import functools
 import mimetypes
 import re
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from factflow_protocols.errors import KeyRefusedError
@@ -39,19 +39,6 @@ _EXTENSIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StageKey:
-    """The parts of an artefact's key."""
-
-    execution_id: str
-    route: str
-    stage: str
-    message_id: str
-
-    def __str__(self) -> str:
-        return f"{ROOT}/{self.execution_id}/{self.route}/{self.stage}/{self.message_id}"
-
-
 def execution_prefix(execution_id: str) -> str:
     """Return the folder of an execution."""
     return f"{ROOT}/{execution_id}"
@@ -60,6 +47,11 @@ def execution_prefix(execution_id: str) -> str:
 def route_prefix(execution_id: str, route: str) -> str:
     """Return the folder of a route within an execution."""
     return f"{ROOT}/{execution_id}/{route}"
+
+
+def stage_key(execution_id: str, route: str, stage: str, message_id: str) -> str:
+    """Return the key of a message's artefact and record at a stage."""
+    return f"{ROOT}/{execution_id}/{route}/{stage}/{message_id}"
 
 
 def stage_prefix(execution_id: str, route: str, stage: str) -> str:
@@ -97,6 +89,7 @@ def stood_in_for(key: str) -> str:
     return key.removesuffix(_STAND_IN)
 
 
+@functools.lru_cache(maxsize=256)
 def extension_for(content_type: str) -> str:
     """Return the file extension for a content type, '' when there is no telling one."""
     bare = content_type.partition(";")[0].strip().lower()
