@@ -28,8 +28,10 @@ from factflow_infra.storage.staged_file import KINDS
 from factflow_infra.storage.writer_messages import Answer, Request
 
 PIECE_BYTES = 256 * 1024
-BATCH_LIMIT = 64
-"""Requests answered together; more would keep the first of them waiting."""
+FILES_TOGETHER = 16
+PACKED_TOGETHER = 64
+"""Requests answered together: more would keep the first of them waiting, but a transaction of few costs more
+for each."""
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -44,6 +46,7 @@ class WriterProgram:
         self._line = line
         self._writer = writer
         self._parent = parent
+        self._together = PACKED_TOGETHER if isinstance(writer, PackWriter) else FILES_TOGETHER
         self._idle = False
 
     def run(self) -> None:
@@ -55,8 +58,8 @@ class WriterProgram:
         while piece := self._receive():
             # What has come while the last batch was written is the next one.
             requests = [r for frame in frames.add(piece) for r in writer_messages.requests(frame)]
-            for first in range(0, len(requests), BATCH_LIMIT):
-                self._answer(requests[first : first + BATCH_LIMIT])
+            for first in range(0, len(requests), self._together):
+                self._answer(requests[first : first + self._together])
 
     def _receive(self) -> bytes:
         try:
