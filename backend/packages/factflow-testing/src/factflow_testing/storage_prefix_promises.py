@@ -70,6 +70,17 @@ class PrefixPromises(StorageFixtures):
             await store.delete_prefix(prefix)
         assert await keys_of(store, "") == ["a/b"]
 
+    async def test_deletion_that_was_cut_off_goes_on(self, store: StorageProtocol) -> None:
+        keys = [f"executions/e1/crawl/fetch/{i:032x}" for i in range(900)]
+        await asyncio.gather(*(store.write(key, b"x", {"key": key}) for key in keys))
+        deletion = asyncio.create_task(store.delete_prefix("executions/e1/crawl"))
+        await asyncio.sleep(0)
+        deletion.cancel()
+        await asyncio.gather(deletion, return_exceptions=True)
+        await store.delete_prefix("executions/e1/crawl")
+        assert await keys_of(store, "") == []
+        assert await keys_of(store, "", records=True) == []
+
     async def test_others_are_written_meanwhile(self, store: StorageProtocol) -> None:
         keys = [f"executions/e1/crawl/fetch/{i:032x}" for i in range(600)]
         await asyncio.gather(*(store.write(key, b"x") for key in keys))
