@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from factflow_infra.storage import (
+    DataFolderLockedError,
     FilesystemStorageProvider,
     PackedStorageProvider,
     StorageLayoutError,
@@ -64,25 +67,33 @@ async def test_an_execution_is_one_file(store: PackedStorageProvider) -> None:
         ".factflow-packed",
         "executions/e1.pack",
         "executions/e2.pack",
+        "factflow.lock",
         "other.pack",
     ]
 
 
 @pytest.mark.parametrize("closed", [True, False])
 async def test_what_was_written_is_there_when_it_is_opened_again(
-    tmp_path: Path, closed: bool
+    store: PackedStorageProvider, tmp_path: Path, closed: bool
 ) -> None:
     """In order, and from the log beside the pack when nobody closed it."""
-    first = PackedStorageProvider(tmp_path)
-    await first.write(MESSAGE, b"data", {"n": 1}, extension=".html")
+    await store.write(MESSAGE, b"data", {"n": 1}, extension=".html")
     if closed:
-        await first.close()
-    second = PackedStorageProvider(tmp_path)
+        await store.close()
+    shutil.copytree(store.root, tmp_path / "as it is")
+    second = PackedStorageProvider(tmp_path / "as it is")
     assert await second.read(f"{MESSAGE}.html") == b"data"
     assert (await second.metadata(MESSAGE))["n"] == 1
     assert await keys_of(second, "") == [f"{MESSAGE}.html"]
     await second.close()
-    await first.close()
+
+
+async def test_a_second_one_on_a_folder_is_refused(store: PackedStorageProvider) -> None:
+    """A pack has one writer."""
+    with pytest.raises(DataFolderLockedError, match=str(os.getpid())):
+        PackedStorageProvider(store.root)
+    await store.close()
+    await PackedStorageProvider(store.root).close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc here")
@@ -152,20 +163,23 @@ async def test_deleting_an_execution_gives_its_space_back_at_once(
     assert await keys_of(store, "") == [key_in(2)]
 
 
-async def test_a_deletion_that_a_crash_cut_off_stays_one(tmp_path: Path) -> None:
+async def test_a_deletion_that_a_crash_cut_off_stays_one(
+    store: PackedStorageProvider, tmp_path: Path
+) -> None:
     """The pack has its last name, and its log is still beside the first one: nothing comes back."""
-    dead = PackedStorageProvider(tmp_path)
-    await dead.write(key_in(1), b"old", {"n": 1})
-    (tmp_path / PACK).rename(tmp_path / "executions/e1.pack-deleted")
-    assert (tmp_path / f"{PACK}-wal").stat().st_size > 0
+    await store.write(key_in(1), b"old", {"n": 1})
+    root = tmp_path / "as it is"
+    shutil.copytree(store.root, root)
+    (root / PACK).rename(root / "executions/e1.pack-deleted")
+    assert (root / f"{PACK}-wal").stat().st_size > 0
 
-    store = PackedStorageProvider(tmp_path)
-    assert await keys_of(store, "") == []
-    await store.write(key_in(1, 1), b"new", {"n": 2})
-    assert await keys_of(store, "") == [key_in(1, 1)]
-    assert await keys_of(store, "", records=True) == [key_in(1, 1)]
-    await store.close()
-    assert files_in(tmp_path) == [".factflow-packed", PACK]
+    again = PackedStorageProvider(root)
+    assert await keys_of(again, "") == []
+    await again.write(key_in(1, 1), b"new", {"n": 2})
+    assert await keys_of(again, "") == [key_in(1, 1)]
+    assert await keys_of(again, "", records=True) == [key_in(1, 1)]
+    await again.close()
+    assert files_in(root) == [".factflow-packed", PACK, "factflow.lock"]
 
 
 # -- what is not ours ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Which pack holds what, below the root of a packed store.
 
     <root>/.factflow-packed            says that this is one
+    <root>/factflow.lock               held by the one who has it open
     <root>/executions/<id>.pack        all keys below executions/<id>/
     <root>/other.pack                  all other keys
     <pack>-wal, <pack>-shm             what SQLite keeps beside an open file

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from factflow_foundation.keys import check_key
+from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.layout import check_write, is_object_name, record_key
 from factflow_infra.storage.packed.pack_reader import PackReader
 from factflow_infra.storage.packed.pack_writer import PackWriter
@@ -51,11 +52,11 @@ class PackedStorageProvider:
     What is asked for together is one transaction for each execution, and an artefact and its record are
     never apart. `durability` "os": what was written survives the death of this process, and a loss of
     power once the system has written it out. "fsync": it survives both on return. `places.py` tells which
-    file holds what. One instance serves one event loop, and only one may write below a root. `writer` says
+    file holds what. One instance serves one event loop, and a root has one at a time. `writer` says
     who writes the files; a process keeps the descriptors in `keep_open` as long as it is at work.
 
     Raises `StorageUnavailableError` when the folder cannot be made or written, `StorageLayoutError` when
-    it holds something else.
+    it holds something else, `DataFolderLockedError` when another process has it open.
     """
 
     def __init__(
@@ -76,6 +77,10 @@ class PackedStorageProvider:
                 f"cannot use {self.root} as a storage folder: {reason}",
                 hint="name a folder this user may write",
             ) from error
+        # Of a store outside of the data folder another server might not know.
+        self._lock = DataFolderLock(self.root)
+        self._lock.acquire()
+        keep_open = (*keep_open, self._lock.fileno())
         durable = durability == "fsync"
         self._reader = PackReader(self.root)
         self._patient_reader = PackReader(self.root)
@@ -198,6 +203,7 @@ class PackedStorageProvider:
         self._reader.close()
         await asyncio.to_thread(self._patient_reader.close)
         await self._writer.close()
+        self._lock.release()
 
     async def _find(self, key: str) -> ObjectInfo | None:
         if self._may_read_here():
