@@ -20,11 +20,17 @@ from factflow_testing.storage_object_promises import ObjectPromises
 from factflow_testing.storage_prefix_promises import PrefixPromises
 from factflow_testing.storage_record_promises import RecordPromises
 from factflow_testing.storage_rig import MESSAGE, STAGE, keys_of
+from factflow_testing.storage_scan_promises import ScanPromises
 
 __all__ = ["MESSAGE", "STAGE", "StorageContract", "keys_of"]
 
 
 class StorageContract(
-    ObjectPromises, RecordPromises, FirstStandsPromises, ListingPromises, PrefixPromises
+    ObjectPromises,
+    RecordPromises,
+    FirstStandsPromises,
+    ListingPromises,
+    PrefixPromises,
+    ScanPromises,
 ):
     """The suite. Not collected by itself: its name has no `Test` in front."""

@@ -11,11 +11,12 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from factflow_infra.storage.disk_errors import is_reachable, storage_error
+from factflow_infra.storage.packed.entry_sweep import beside_records
 from factflow_infra.storage.packed.pack_schema import (
     RECORD_SIGN,
     bounds,
@@ -31,10 +32,12 @@ from factflow_infra.storage.packed.places import (
     pack_of,
     packs_below,
 )
-from factflow_protocols.storage import ObjectInfo
+from factflow_protocols.storage import ObjectInfo, RecordInfo
 
 PACKS_OPEN = 16
 PAGE_ENTRIES = 500
+NAMES_TOGETHER = 100
+"""Names in one statement, so that there are few different ones; a last one of fewer is filled up."""
 
 _FIND = "SELECT size, modified_at FROM entry WHERE name = ?"
 _DATA = (
@@ -46,6 +49,13 @@ _PAGE = (
     "SELECT name, size, modified_at FROM entry"
     " WHERE name > ? AND name < ? AND is_record = ? ORDER BY name LIMIT ?"
 )
+_SWEEP = "SELECT name, is_record FROM entry WHERE name > ? AND name < ? ORDER BY name LIMIT ?"
+_MARKS = ",".join("?" * NAMES_TOGETHER)
+_RECORDS = (
+    "SELECT name, (SELECT record FROM body WHERE id = entry.body) FROM entry"  # noqa: S608 - marks
+    f" WHERE name IN ({_MARKS})"
+)
+_STANDING = f"SELECT name FROM entry WHERE name IN ({_MARKS}) AND NOT is_record"  # noqa: S608 - marks
 
 
 class PackReader:
@@ -85,6 +95,35 @@ class PackReader:
             self._executions(prefix, records=records), others, key=lambda info: info.key
         )
 
+    def walk_records(self, prefix: str, *, alone: bool) -> Iterator[RecordInfo]:
+        """Yield the keys below a prefix that have a record, in their order, with the objects beside them;
+        with `alone` only those without."""
+        sweeps = self._sweeps(prefix)
+        others = self._sweep(OTHER, prefix) if holds_other_keys(prefix) else ()
+        found = heapq.merge(sweeps, beside_records(others), key=lambda info: info.key)
+        return (info for info in found if not (alone and info.objects))
+
+    def records(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the JSON of those keys' records that there are."""
+        rows = self._ask_for_names(_RECORDS, [key + RECORD_SIGN for key in keys])
+        return {name.removesuffix(RECORD_SIGN): record for name, record in rows}
+
+    def standing(self, names: Sequence[str]) -> set[str]:
+        """Return those of some names that an object is stored under."""
+        return {name for (name,) in self._ask_for_names(_STANDING, names)}
+
+    def _ask_for_names(self, statement: str, names: Sequence[str]) -> Iterator[list[Any]]:
+        """Yield rows that begin with one of the names, given and returned in full."""
+        by_pack: dict[Pack, list[str]] = {}
+        for name in names:
+            by_pack.setdefault(pack_of(name), []).append(name)
+        for pack, inside in by_pack.items():
+            for first in range(0, len(inside), NAMES_TOGETHER):
+                part = [name[len(pack.prefix) :] for name in inside[first : first + NAMES_TOGETHER]]
+                part += part[-1:] * (NAMES_TOGETHER - len(part))
+                for row in self._ask(pack, statement, tuple(part)):
+                    yield [pack.prefix + row[0], *row[1:]]
+
     def forget(self, prefix: str) -> None:
         """Let go of packs that may be gone: those below a prefix ('' is the root)."""
         with self._lock:
@@ -111,6 +150,24 @@ class PackReader:
             rows = self._ask(pack, _PAGE, (after, high, records, PAGE_ENTRIES))
             for name, size, modified_at in rows:
                 yield ObjectInfo(pack.prefix + name[: len(name) - sign], size, modified_at)
+            if len(rows) < PAGE_ENTRIES:
+                return
+            after = rows[-1][0]
+
+    def _sweeps(self, prefix: str) -> Iterator[RecordInfo]:
+        try:
+            for pack in packs_below(self._root, prefix):
+                yield from beside_records(self._sweep(pack, prefix))
+        except OSError as error:
+            raise storage_error(error, self._root, prefix) from error
+
+    def _sweep(self, pack: Pack, prefix: str) -> Iterator[tuple[str, bool]]:
+        """Yield all entries of a pack below a prefix, in order, and whether each is a record's."""
+        after, high = bounds(prefix[len(pack.prefix) :])
+        while True:
+            rows = self._ask(pack, _SWEEP, (after, high, PAGE_ENTRIES))
+            for name, is_record in rows:
+                yield pack.prefix + name, bool(is_record)
             if len(rows) < PAGE_ENTRIES:
                 return
             after = rows[-1][0]

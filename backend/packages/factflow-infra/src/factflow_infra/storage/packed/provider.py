@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from factflow_foundation.keys import check_key
 from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.layout import check_write, is_object_name, record_key
+from factflow_infra.storage.paced import paced
 from factflow_infra.storage.packed.pack_reader import PackReader
 from factflow_infra.storage.packed.pack_writer import PackWriter
 from factflow_infra.storage.packed_marker import PACKED, mark_packed
@@ -27,9 +27,10 @@ from factflow_infra.storage.writer_thread import WriterThread
 from factflow_protocols.errors import (
     KeyRefusedError,
     ObjectNotFoundError,
+    RecordDamagedError,
     StorageUnavailableError,
 )
-from factflow_protocols.storage import ObjectInfo
+from factflow_protocols.storage import ObjectInfo, RecordInfo
 
 LARGEST_OBJECT = 900_000_000
 """Bytes; a little less than SQLite takes in one row."""
@@ -41,9 +42,6 @@ SLOW_DISK_SECONDS = 1.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_FIRST_CHUNK = 50
-_CHUNK = 500
 
 
 class PackedStorageProvider:
@@ -85,6 +83,8 @@ class PackedStorageProvider:
         self._reader = PackReader(self.root)
         self._patient_reader = PackReader(self.root)
         """The one that is used in threads."""
+        self._listing_reader = PackReader(self.root)
+        """Not one of them, as a large object that is read would hold up a listing."""
         self._slow_until = 0.0
         packs = PackWriter(self.root, durable=durable)
         thread: WriterThread[StoreRequest, str | None] = WriterThread(
@@ -141,19 +141,25 @@ class PackedStorageProvider:
         """Tell whether an object of this full name is stored."""
         return is_object_name(check_key(key)) and await self._find(key) is not None
 
-    async def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
+    async def list(
+        self, prefix: str, *, records: bool = False, ordered: bool = True
+    ) -> AsyncIterator[ObjectInfo]:
         """Yield objects below `prefix` in the order of their keys; '' is the whole store.
 
-        With `records`, the keys that have one, with the size and time of the record. The index is read in
-        a thread, some hundred entries at a time.
+        With `records`, the keys that have one, with the size and time of the record. The order costs
+        nothing, and is kept without `ordered` too.
         """
+        del ordered
         folder = check_key(prefix.removesuffix("/")) if prefix else ""
-        entries = self._patient_reader.walk(folder, records=records)
-        chunk = await asyncio.to_thread(_take, entries, _FIRST_CHUNK)
-        while chunk:
-            for entry in chunk:
-                yield entry
-            chunk = await asyncio.to_thread(_take, entries, _CHUNK)
+        async for entry in paced(self._listing_reader.walk(folder, records=records)):
+            yield entry
+
+    async def list_records(self, prefix: str, *, alone: bool = False) -> AsyncIterator[RecordInfo]:
+        """Yield the keys below `prefix` that have a record, in their order, with the objects beside them;
+        with `alone` only those that have none beside them."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        async for entry in paced(self._listing_reader.walk_records(folder, alone=alone)):
+            yield entry
 
     async def metadata(self, key: str) -> dict[str, Any]:
         """Return the record of a key or object name.
@@ -170,6 +176,22 @@ class PackedStorageProvider:
         if data is None:
             raise ObjectNotFoundError(key)
         return decode_record(owner, data)
+
+    async def metadata_of(
+        self, keys: Sequence[str]
+    ) -> Sequence[dict[str, Any] | RecordDamagedError | None]:
+        """Return the records of some keys, in their order: None where there is none, the error of one that
+        cannot be read."""
+        owners = [record_key(check_key(key)) for key in keys]
+        found = await self._many(PackReader.records, owners)
+        return [_record_or_error(owner, found.get(owner)) for owner in owners]
+
+    async def missing(self, keys: Sequence[str]) -> Sequence[str]:
+        """Return those of some full names that no object is stored under."""
+        standing = await self._many(
+            PackReader.standing, [key for key in keys if is_object_name(check_key(key))]
+        )
+        return [key for key in keys if key not in standing]
 
     async def info(self, key: str) -> ObjectInfo:
         """Return size and time of an object, by its full name. Raises `ObjectNotFoundError`."""
@@ -196,11 +218,13 @@ class PackedStorageProvider:
         finally:
             # A file that is being read keeps its space.
             self._reader.forget(folder)
+            self._listing_reader.forget(folder)
             await asyncio.to_thread(self._patient_reader.forget, folder)
 
     async def close(self) -> None:
         """Finish the writes under way and end the writer; repeated calls do nothing more."""
         self._reader.close()
+        self._listing_reader.close()
         await asyncio.to_thread(self._patient_reader.close)
         await self._writer.close()
         self._lock.release()
@@ -209,6 +233,11 @@ class PackedStorageProvider:
         if self._may_read_here():
             return self._timed(self._reader.find, key)
         return await asyncio.to_thread(self._patient_reader.find, key)
+
+    async def _many(self, read: Callable[[PackReader, Sequence[str]], T], keys: Sequence[str]) -> T:
+        if self._may_read_here():
+            return self._timed(read, self._reader, keys)
+        return await asyncio.to_thread(read, self._patient_reader, keys)
 
     def _may_read_here(self) -> bool:
         """Tell whether the disk has been quick lately, so that a read will not hold up the loop."""
@@ -224,5 +253,10 @@ class PackedStorageProvider:
                 self._slow_until = now + SLOW_DISK_SECONDS
 
 
-def _take(entries: Iterator[ObjectInfo], count: int) -> list[ObjectInfo]:
-    return list(itertools.islice(entries, count))
+def _record_or_error(key: str, data: bytes | None) -> dict[str, Any] | RecordDamagedError | None:
+    if data is None:
+        return None
+    try:
+        return decode_record(key, data)
+    except RecordDamagedError as error:
+        return error
