@@ -17,20 +17,24 @@ def beside_records(entries: Iterable[tuple[str, bool]]) -> Iterator[RecordInfo]:
     keys begin with the first one held.
     """
     held: dict[str, list[str]] = {}
-    plain = ""
+    first = last = plain = ""
     for name, is_record in entries:
-        while held:
-            first = next(iter(held))
-            if name.startswith(first):
-                break
+        while held and not name.startswith(first):
             yield RecordInfo(first, tuple(held.pop(first)))
+            first = next(iter(held), "")
         if is_record:
-            key = name.removesuffix(RECORD_SIGN)
-            held[key] = [plain] if plain == key else []
+            last = name.removesuffix(RECORD_SIGN)
+            held[last] = [plain] if plain == last else []
+            first = first if len(held) > 1 else last
             continue
         plain = name
-        beside = held.get(record_key(name))
+        beside = held.get(last if _is_beside(name, last) else record_key(name))
         if beside is not None:
             beside.append(name)
     for key, objects in held.items():
         yield RecordInfo(key, tuple(objects))
+
+
+def _is_beside(name: str, key: str) -> bool:
+    """Tell, in the usual case, that a name shares a record's key: it is the key with an extension."""
+    return name.startswith(key) and name[len(key) :][:1] == "." and "/" not in name[len(key) :]
