@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from factflow_lineage.filters import LineageFilter
+from factflow_lineage.listing import LineagePage as FoundRows
 from factflow_lineage.models import StageStatus
-from factflow_lineage.repository import LineagePage as FoundRows
 from factflow_server.api.dependencies import Services
 from factflow_server.api.schemas.executions import StageStatsSchema
 from factflow_server.api.schemas.lineage import (
