@@ -346,10 +346,7 @@ class ExecutionService:
             await self._end(execution_id, "failed", error_info=_error_info(error))
             return
         await self.holds.release(execution_id)
-        prefix = keys.execution_prefix(execution_id)
-        for records in (True, False):
-            async for found in self._storage.list(prefix, records=records):
-                await self._storage.delete(found.key)
+        await self._storage.delete_prefix(keys.execution_prefix(execution_id))
 
     async def _end(
         self, execution_id: str, status: ExecutionStatus, **values: Any
