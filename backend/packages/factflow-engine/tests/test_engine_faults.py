@@ -78,7 +78,7 @@ async def test_what_a_try_left_that_died_before_its_record_is_nobody_s_input(
     """The artefact that counts lies beside it, and that is what the next route starts from."""
     execution = ids.execution_id()
     message = ids.message_id(execution, ids.init_origin("first"))
-    left = f"{keys.StageKey(execution, 'first', 'one', message)}.json"
+    left = f"{keys.stage_key(execution, 'first', 'one', message)}.json"
     await engine.storage.write(left, b'{"text": "of the try that died"}')
     payload = {"text": "longer than what rides along " * 500}
     await engine.start(TWO_ROUTES, payload, execution_id=execution)

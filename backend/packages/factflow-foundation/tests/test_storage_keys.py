@@ -60,7 +60,7 @@ def test_no_accepted_key_leaves_the_store(key: str) -> None:
 
 
 def test_a_stage_key_is_where_the_documents_say() -> None:
-    key = keys.StageKey("e1", "r", "s", "m")
+    key = keys.stage_key("e1", "r", "s", "m")
     assert str(key) == "executions/e1/r/s/m"
     assert str(key).startswith(keys.stage_prefix("e1", "r", "s") + "/")
 

@@ -298,3 +298,42 @@ async def test_impossible_settings_are_refused(
     """A mistake in the settings shows at the start."""
     with pytest.raises(ValueError, match="need flush_interval"):
         LineageService(open_engine(), **options)
+
+
+async def test_a_stage_that_lasts_shows_as_in_progress_and_a_short_one_only_by_its_end(
+    service: LineageService, repository: PipelineLineageRepository, make_entry: MakeEntry
+) -> None:
+    made: list[str] = []
+
+    def beginning(name: str) -> Callable[[], PipelineLineageEntry]:
+        def make() -> PipelineLineageEntry:
+            made.append(name)
+            return make_entry(name, status="processing", outcome=None)
+
+        return make
+
+    service.begin("long", beginning("long"))
+    service.begin("short", beginning("short"))
+    service.record(make_entry("short"))
+
+    async def statuses() -> dict[str, str]:
+        entries = (await repository.list(LineageFilter())).entries
+        return {entry.id: entry.status for entry in entries}
+
+    async def both_are_there() -> bool:
+        return len(await statuses()) == 2
+
+    await eventually(both_are_there)
+    assert await statuses() == {"long": "processing", "short": "completed"}
+    service.record(make_entry("long"))
+    assert await service.flush()
+    assert await statuses() == {"long": "completed", "short": "completed"}
+    assert made == ["long"]
+
+
+async def test_what_has_begun_is_there_for_whoever_asks_for_a_flush(
+    service: LineageService, repository: PipelineLineageRepository, make_entry: MakeEntry
+) -> None:
+    service.begin("begun", lambda: make_entry("begun", status="processing"))
+    assert await service.flush("exec")
+    assert await _ids(repository) == {"begun"}

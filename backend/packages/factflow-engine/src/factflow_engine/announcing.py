@@ -41,9 +41,7 @@ async def announce(
             record = _as_failure(record, error)
     context.lineage.record(row_of(context.graph, record))
     failed = record.outcome == "failed"
-    await context.holder.until_done(
-        lambda: context.queue.settle(delivery, children=last, failed=failed)
-    )
+    await context.holder.until_done(context.queue.settle, delivery, children=last, failed=failed)
 
 
 async def _all_but_the_last_chunk(
@@ -68,7 +66,7 @@ def _as_failure(record: OutcomeRecord, error: StorageError) -> OutcomeRecord:
 
 
 async def _publish(context: RouteContext, chunk: list[OutgoingMessage]) -> None:
-    await context.holder.until_done(lambda: context.queue.publish(context.scope, chunk))
+    await context.holder.until_done(context.queue.publish, context.scope, chunk)
 
 
 def _outgoing(

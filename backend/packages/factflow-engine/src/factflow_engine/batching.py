@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from factflow_engine.config.models import BatchConfig
 from factflow_foundation import ids
@@ -20,8 +20,7 @@ Begin = Callable[[], None]
 BatchCall = Callable[[list[PipelineContext], Begin], Awaitable[BatchResults]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a stage returned for one message, and the batch it was part of."""
 
     result: AdapterResult | None

@@ -43,7 +43,7 @@ async def keep_dead_letter(
     extension = keys.extension_for(content_type) if data is not None else ""
     try:
         await context.holder.until_done(
-            lambda: context.store.storage.write(key, data, sidecar, extension=extension)
+            context.store.storage.write, key, data, sidecar, extension=extension
         )
     except ObjectExistsError:
         return
@@ -60,7 +60,7 @@ def _ended_the_process(record: OutcomeRecord) -> bool:
 async def _input(context: RouteContext, record: OutcomeRecord) -> bytes | None:
     key, expected = record.input_key or "", record.input_hash or ""
     try:
-        return await context.holder.until_done(lambda: context.store.read_input(key, expected))
+        return await context.holder.until_done(context.store.read_input, key, expected)
     except StorageError:
         return None
 

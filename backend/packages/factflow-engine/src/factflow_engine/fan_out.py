@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,8 +14,9 @@ from factflow_engine import payloads
 from factflow_engine.envelope import INLINE_LIMIT
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import EncodedPayload
+from factflow_engine.stall_watch import CallsAdapters
 from factflow_foundation import ids
-from factflow_foundation.keys import StageKey
+from factflow_foundation.keys import stage_key
 from factflow_foundation.records import Child
 from factflow_protocols.errors import PermanentError
 from factflow_protocols.pipeline import Emitted, EmittedItems
@@ -23,6 +25,8 @@ LISTED_IN_RECORD = 200
 """Up to so many children stand in their parent's record; more go to objects of their own."""
 CHILDREN_PER_OBJECT = 5_000
 WRITES_AT_ONCE = 64
+WINDOWS_AT_ONCE = 3
+"""Children are written by the window of `WRITES_AT_ONCE`; so many windows are under way."""
 INLINE_TOTAL = 8 * 1024 * 1024
 """Bytes of small payloads kept to ride along in envelopes instead of being read back."""
 
@@ -46,64 +50,90 @@ class FannedOut:
     inline: dict[str, bytes] = field(default_factory=dict)
 
 
-Hold = Callable[[Callable[[], Awaitable[str]]], Awaitable[str]]
+class Parent(NamedTuple):
+    """The stage and message that emit."""
+
+    execution_id: str
+    route: str
+    stage: str
+    message_id: str
+    origin_id: str
 
 
-class FanOut:
+Hold = Callable[..., Coroutine[Any, Any, str]]
+"""Calls a storage operation with its arguments, again as long as the store is in trouble."""
+
+
+class FanOut(CallsAdapters):
     """One message's emitted children on their way into storage."""
 
-    def __init__(
-        self, store: OutcomeStore, parent: StageKey, origin_id: str, target: Target
-    ) -> None:
+    def __init__(self, store: OutcomeStore, parent: Parent, target: Target, hold: Hold) -> None:
+        self.label = f"{parent.route}/{parent.stage}"
         self._store = store
         self._parent = parent
-        self._origin_id = origin_id
         self._target = target
+        self._hold = hold
+        self._writing: deque[tuple[list[Child], asyncio.Future[list[str]]]] = deque()
         self._names = ids.ChildNames()
         self._inline_bytes = 0
         self._result = FannedOut()
 
-    async def store(self, emitted: EmittedItems, hold: Hold) -> FannedOut:
+    async def store(self, emitted: EmittedItems) -> FannedOut:
         """Store every child and return them in the order they were emitted.
 
-        `hold` waits out storage trouble. Raises what the adapter's iterator raises.
+        Raises what the adapter's iterator raises.
         """
         window: list[Emitted] = []
-        async for item in _iterate(emitted):
-            window.append(item if isinstance(item, Emitted) else Emitted(item))
-            if len(window) == WRITES_AT_ONCE:
-                await self._store_window(window, hold)
-                window = []
-        await self._store_window(window, hold)
+        try:
+            async for item in _iterate(emitted):
+                window.append(item if isinstance(item, Emitted) else Emitted(item))
+                if len(window) == WRITES_AT_ONCE:
+                    await self._begin(window)
+                    window = []
+            await self._begin(window)
+            while self._writing:
+                await self._finish_one()
+        finally:
+            begun = [writes for _, writes in self._writing]
+            await asyncio.gather(
+                *begun, return_exceptions=True
+            )  # after an error: leave none behind
         if self._result.children_keys or self._result.count > LISTED_IN_RECORD:
-            await self._write_list(hold)
+            await self._write_list()
         return self._result
 
-    async def _store_window(self, window: list[Emitted], hold: Hold) -> None:
-        """Write up to `WRITES_AT_ONCE` children together, so that they share the store's batches."""
-        if not window:
-            return
-        prepared = [self._prepare(item) for item in window]
-        names = await asyncio.gather(
-            *(hold(self._writer(child.input_key, artefact)) for child, artefact in prepared)
-        )
+    async def _begin(self, window: list[Emitted]) -> None:
+        """Begin to write some children together, so that they share the store's batches; the next ones
+        are made ready while these are written."""
+        children: list[Child] = []
+        writes: list[Coroutine[Any, Any, str]] = []
+        for item in window:
+            child, artefact = self._prepare(item)
+            children.append(child)
+            writes.append(self._hold(self._store.write_child, child.input_key, artefact))
+        self._writing.append((children, asyncio.gather(*writes)))
+        if len(self._writing) == WINDOWS_AT_ONCE:
+            await self._finish_one()
+
+    async def _finish_one(self) -> None:
+        """Wait for the window that was begun first."""
+        children, writes = self._writing[0]
+        names = await writes
+        self._writing.popleft()
         self._result.children.extend(
             child if child.input_key == name else msgspec.structs.replace(child, input_key=name)
-            for (child, _), name in zip(prepared, names, strict=True)
+            for child, name in zip(children, names, strict=True)
         )
-        self._result.count += len(prepared)
+        self._result.count += len(children)
         if len(self._result.children) >= CHILDREN_PER_OBJECT:
-            await self._write_list(hold)
-
-    def _writer(self, key: str, artefact: EncodedPayload) -> Callable[[], Awaitable[str]]:
-        return lambda: self._store.write_child(key, artefact)
+            await self._write_list()
 
     def _prepare(self, item: Emitted) -> tuple[Child, EncodedPayload]:
         if item.payload is None:
             raise PermanentError("an emitted child has no payload (None)")
         name = self._names.next(item.key)
         target, parent = self._target, self._parent
-        origin = ids.child_origin(self._origin_id, parent.route, parent.stage, target.queue, name)
+        origin = ids.child_origin(parent.origin_id, parent.route, parent.stage, target.queue, name)
         message = ids.message_id(parent.execution_id, origin)
         artefact = payloads.encode(item.payload, item.content_type)
         if len(artefact.data) <= INLINE_LIMIT and self._inline_bytes < INLINE_TOTAL:
@@ -114,7 +144,7 @@ class FanOut:
             origin_id=origin,
             route=target.route,
             entry_stage=target.entry_stage,
-            input_key=str(StageKey(parent.execution_id, parent.route, parent.stage, message)),
+            input_key=stage_key(parent.execution_id, parent.route, parent.stage, message),
             input_hash=artefact.sha256,
             content_type=artefact.content_type,
             name=name,
@@ -122,12 +152,13 @@ class FanOut:
         )
         return child, artefact
 
-    async def _write_list(self, hold: Hold) -> None:
+    async def _write_list(self) -> None:
         """Move the children gathered so far into an object of their own."""
         children, self._result.children = self._result.children, []
         if children:
-            key = f"{self._parent}~children-{len(self._result.children_keys) + 1}"
-            name = await hold(lambda: self._store.write_children(key, children))
+            own = stage_key(*self._parent[:4])
+            key = f"{own}~children-{len(self._result.children_keys) + 1}"
+            name = await self._hold(self._store.write_children, key, children)
             self._result.children_keys.append(name)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from factflow_foundation import logs
 from factflow_protocols.errors import QueueUnavailableError, StorageUnavailableError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
@@ -32,16 +33,18 @@ class Holder:
         """Return why something waits here, None when nothing does."""
         return next(iter(self._holding.values()), None)
 
-    async def until_done(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Return the action's result, however often storage or queue have to be asked.
+    async def until_done(
+        self, action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return the result of `action(*args, **kwargs)`, however often it has to be called.
 
         Only `StorageUnavailableError` and `QueueUnavailableError` are waited out.
         """
         try:
-            return await action()
+            return await action(*args, **kwargs)
         except OURS as error:
             first = error
-        return await self._insist(action, first)
+        return await self._insist(lambda: action(*args, **kwargs), first)
 
     async def _insist(
         self,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from factflow_engine import envelope as envelopes
 from factflow_engine import payloads
 from factflow_engine.announcing import announce
-from factflow_engine.batching import Answer
 from factflow_engine.dead_letters import keep_dead_letter
-from factflow_engine.fan_out import FannedOut, FanOut, plain_metadata
+from factflow_engine.fan_out import FannedOut, FanOut, Parent, plain_metadata
 from factflow_engine.lineage_rows import row_of
 from factflow_engine.outcome_draft import OutcomeDraft, Work
 from factflow_engine.payloads import EncodedPayload
@@ -26,14 +25,14 @@ from factflow_engine.suspects import (
     is_set_aside,
     is_too_dangerous_to_read,
 )
-from factflow_foundation.keys import StageKey
+from factflow_foundation.keys import stage_key
 from factflow_foundation.records import OutcomeRecord
-from factflow_lineage.models import PipelineLineageEntry
 from factflow_protocols.errors import PermanentError, RecordDamagedError, StorageError
 from factflow_protocols.pipeline import AdapterResult, PipelineContext
 from factflow_protocols.queue import Delivery
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class MessageHandler:
@@ -50,12 +49,13 @@ class MessageHandler:
         Returns when it is settled or put back for another attempt. Raises only `CancelledError`, and
         what is a fault of the engine.
         """
-        await self._hold(lambda: self._context.queue.claim(delivery))
+        context = self._context
+        await self._hold(context.queue.claim, delivery)
         work = Work.of(
             envelopes.decode(delivery.body), repeat=delivery.repeat, crashes=delivery.crashes
         )
         for stage in self._stages[self._index[work.envelope.entry_stage] :]:
-            record = await self._committed_before(stage, work)
+            record = await self._committed_before(stage, work) if work.repeat else None
             if record is None:
                 draft = await self._run(stage, work)
                 if draft is None:
@@ -65,38 +65,31 @@ class MessageHandler:
                     await self._put_back(delivery, stage, work, draft)
                     return
                 record = await self._commit(draft, work)
-            if self._goes_on(record):
-                self._record_lineage(record)
+            if record.outcome == "stored" and not context.is_last(record.stage):
+                context.lineage.record(row_of(context.graph, record))
                 work.follow(record)
                 continue
-            await keep_dead_letter(self._context, record, work.data)
-            await announce(self._context, delivery, record, work)
+            await keep_dead_letter(context, record, work.data)
+            await announce(context, delivery, record, work)
             return
         record = await self._commit(self._passed_to_the_end(work), work)
-        await announce(self._context, delivery, record, work)
-
-    def _goes_on(self, record: OutcomeRecord) -> bool:
-        """Tell whether a further stage of this route follows for the same message."""
-        return record.outcome == "stored" and record.stage != self._stages[-1].name
+        await announce(context, delivery, record, work)
 
     async def _committed_before(self, stage: Stage, work: Work) -> OutcomeRecord | None:
         """Return the record of an earlier handling; only repeats pay for asking.
 
         One that cannot be read fails the message: what it said was done must not be done again.
         """
-        if not work.repeat:
-            return None
-        key = str(self._stage_key(stage, work))
         try:
-            return await self._hold(lambda: self._context.store.find(key))
+            return await self._hold(self._context.store.find, self._key(stage, work))
         except RecordDamagedError as error:
-            draft = OutcomeDraft(stage, work, started_at=self._context.clock.now())
+            draft = OutcomeDraft.begun(self._context, stage, work)
             self._failed(draft, error)
             return await self._commit(draft, work)
 
     async def _run(self, stage: Stage, work: Work) -> OutcomeDraft | None:
         """Return how the stage ended for the message, None when its condition skips it."""
-        draft = OutcomeDraft(stage, work, started_at=self._context.clock.now())
+        draft = OutcomeDraft.begun(self._context, stage, work)
         if is_too_dangerous_to_read(work.crashes):
             self._failed(draft, ProcessKilledError(work.crashes))
             return draft
@@ -108,8 +101,10 @@ class MessageHandler:
             if is_set_aside(work.crashes):
                 self._failed(draft, ProcessKilledError(work.crashes))
                 return draft
-            self._record_progress(stage, work, draft)
-            answer = await self._call(draft, self._pipeline_context(stage, work, payload))
+            self._context.lineage.begin(draft.lineage_id, draft.progress_row)
+            context = self._pipeline_context(draft, payload)
+            # Storage or queue trouble met inside the adapter costs no attempt.
+            answer = await self._hold(stage.call, context, draft.begin)
             draft.batch_id = answer.batch_id
             await self._take(draft, answer.result)
         except asyncio.CancelledError as error:
@@ -121,40 +116,37 @@ class MessageHandler:
             self._failed(draft, error)
         return draft
 
-    async def _call(self, draft: OutcomeDraft, context: PipelineContext) -> Answer:
-        """Call the adapter; storage or queue trouble met inside it costs no attempt."""
-
-        def begin() -> None:
-            draft.started_at = (
-                self._context.clock.now()
-            )  # waiting for a slot is not the stage's time
-
-        return await self._hold(lambda: draft.stage.call(context, begin))
-
     async def _take(self, draft: OutcomeDraft, result: AdapterResult | None) -> None:
         """Turn an adapter's result into the draft of an outcome, storing emitted children."""
         if result is None:
             draft.outcome = "filtered"
             return
-        draft.metadata = {**draft.work.metadata, **plain_metadata(result.metadata)}
+        draft.metadata = dict(draft.work.metadata)
+        if result.metadata:
+            draft.metadata |= plain_metadata(result.metadata)
         if result.emitted is None:
             draft.outcome = "stored"
             draft.artefact = payloads.encode(result.payload, result.content_type)
             return
         draft.outcome = "fanned_out"
-        target = self._context.target_after(draft.stage.name)
         fan_out = FanOut(
             self._context.store,
-            self._stage_key(draft.stage, draft.work),
-            draft.work.envelope.origin_id,
-            target,
+            Parent(
+                self._context.execution_id,
+                self._context.route_id,
+                draft.stage.name,
+                draft.work.envelope.message_id,
+                draft.work.envelope.origin_id,
+            ),
+            self._context.target_after(draft.stage.name),
+            self._hold,
         )
         if isinstance(result.emitted, Sequence):
-            draft.fanned_out = await fan_out.store(result.emitted, self._hold)
+            draft.fanned_out = await fan_out.store(result.emitted)
         else:
             # An iterator runs adapter code, so it holds a slot like any other call of the adapter.
-            async with self._context.slot(draft.stage.name):
-                draft.fanned_out = await fan_out.store(result.emitted, self._hold)
+            async with self._context.slots:
+                draft.fanned_out = await fan_out.store(result.emitted)
         if draft.fanned_out.count == 0:
             draft.outcome = "filtered"
 
@@ -170,24 +162,24 @@ class MessageHandler:
         """Return the outcome of a chain whose last stages were all skipped."""
         stage = self._stages[-1]
         work.passed = work.passed[:-1]
-        draft = OutcomeDraft(stage, work, started_at=self._context.clock.now())
+        draft = OutcomeDraft.begun(self._context, stage, work)
         draft.outcome = "passed"
         draft.metadata = dict(work.metadata)
         return draft
 
     async def _commit(self, draft: OutcomeDraft, work: Work) -> OutcomeRecord:
         """Store artefact and record; return the record that stands."""
-        record = draft.record(self._context)
+        record = draft.record()
         artefact: EncodedPayload | None = draft.artefact
         store = self._context.store
         try:
-            standing, ours = await self._hold(lambda: store.commit(record, artefact))
+            standing, ours = await self._hold(store.commit, record, artefact)
         except StorageError as error:
             # The store refuses this one object for its own sake, or holds a record there that cannot
             # be read: the message fails, with that reason.
             self._failed(draft, error)
-            failed = draft.record(self._context)
-            standing, ours = await self._hold(lambda: store.commit_failure(failed))
+            failed = draft.record()
+            standing, ours = await self._hold(store.commit_failure, failed)
             artefact = None
         if ours:
             work.fresh = artefact
@@ -202,8 +194,8 @@ class MessageHandler:
         """Put the message back for its next attempt, entering at the stage that failed."""
         not_before = self._context.clock.now() + (draft.retry_in or 0.0)
         body = envelopes.encode(work.next_attempt(stage.name))
-        self._record_progress(stage, work, draft)
-        await self._hold(lambda: self._context.queue.put_back(delivery, body, not_before))
+        self._context.lineage.record(draft.progress_row())
+        await self._hold(self._context.queue.put_back, delivery, body, not_before)
 
     async def _input(self, work: Work) -> bytes:
         if work.data is None:
@@ -211,65 +203,36 @@ class MessageHandler:
             if envelope_data is not None and work.input_key == work.envelope.input_key:
                 work.data = envelope_data
             else:
-                key, expected = work.input_key, work.input_hash
-                work.data = await self._hold(lambda: self._context.store.read_input(key, expected))
+                read = self._context.store.read_input
+                work.data = await self._hold(read, work.input_key, work.input_hash)
         return work.data
 
-    def _pipeline_context(self, stage: Stage, work: Work, payload: Any) -> PipelineContext:
-        lineage_id = work.lineage_id(self._context, stage.name)
+    def _pipeline_context(self, draft: OutcomeDraft, payload: Any) -> PipelineContext:
+        work = draft.work
         return PipelineContext(
             payload=payload,
             metadata=dict(work.metadata),
             content_type=work.content_type,
             execution_id=self._context.execution_id,
             route=self._context.route_id,
-            stage=stage.name,
+            stage=draft.stage.name,
             message_id=work.envelope.message_id,
             origin_id=work.envelope.origin_id,
-            correlation_id=work.root_id or lineage_id,
+            correlation_id=work.root_id or draft.lineage_id,
             input_key=work.input_key,
             attempt=work.attempt,
             is_replay=self._context.is_replay,
-            idempotency_key=lineage_id,
+            idempotency_key=draft.lineage_id,
             storage=self._context.store.storage,
         )
 
-    def _stage_key(self, stage: Stage, work: Work) -> StageKey:
-        return StageKey(
-            self._context.execution_id,
-            self._context.route_id,
-            stage.name,
-            work.envelope.message_id,
+    def _key(self, stage: Stage, work: Work) -> str:
+        context = self._context
+        return stage_key(
+            context.execution_id, context.route_id, stage.name, work.envelope.message_id
         )
 
-    async def _hold(self, action: Callable[[], Awaitable[T]]) -> T:
-        return await self._context.holder.until_done(action)
-
-    def _record_progress(self, stage: Stage, work: Work, draft: OutcomeDraft) -> None:
-        """Write a row for a message that is being processed, or waits for its next attempt."""
-        self._context.lineage.record(
-            PipelineLineageEntry(
-                id=work.lineage_id(self._context, stage.name),
-                execution_id=self._context.execution_id,
-                route_id=self._context.route_id,
-                stage=stage.name,
-                adapter=stage.adapter_type,
-                adapter_version=stage.adapter_version,
-                message_id=work.envelope.message_id,
-                origin_id=work.envelope.origin_id,
-                parent_id=work.parent_id,
-                root_id=work.root_id,
-                replayed_from=work.replayed_from,
-                status="processing" if draft.retry_in is None else "pending",
-                attempts=work.attempt + (draft.retry_in is not None),
-                generation=self._context.scope.generation,
-                input_key=work.input_key,
-                input_hash=work.input_hash,
-                error=draft.error,
-                started_at=draft.started_at,
-                metadata={**work.metadata, "input_key": work.input_key},
-            )
-        )
-
-    def _record_lineage(self, record: OutcomeRecord) -> None:
-        self._context.lineage.record(row_of(self._context.graph, record))
+    async def _hold(
+        self, action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._context.holder.until_done(action, *args, **kwargs)

@@ -164,7 +164,7 @@ class PipelineOrchestrator:
         if gap:
             self._services.lineage.gap_noted.set()
         if status != "interrupted":
-            await self._holder.until_done(lambda: self._services.queue.delete(self._scope))
+            await self._holder.until_done(self._services.queue.delete, self._scope)
 
     def _settled_status(self, progress: Progress) -> FinalStatus:
         bearable = self._tolerance() * messages_only(progress).announced
@@ -194,7 +194,7 @@ class PipelineOrchestrator:
                 services=self._services,
             )
             stages = [
-                Stage(adapter, self._registry, self._environ, context.slot)
+                Stage(adapter, self._registry, self._environ, route_id, context.slots)
                 for adapter in route.adapters
             ]
             self._stages.extend((route_id, stage) for stage in stages)

@@ -14,6 +14,7 @@ from factflow_engine.route_context import RouteContext
 from factflow_engine.stage import Stage
 from factflow_foundation import ids
 from factflow_foundation.records import Child, ErrorInfo, Outcome, OutcomeRecord
+from factflow_lineage.models import PipelineLineageEntry
 
 
 @dataclass(slots=True)
@@ -90,19 +91,15 @@ class Work:
             inline=small,
         )
 
-    def lineage_id(self, context: RouteContext, stage: str) -> str:
-        """Return the id of this message's lineage row at a stage."""
-        return ids.lineage_id(
-            context.execution_id, context.route_id, stage, self.envelope.message_id
-        )
-
 
 @dataclass(slots=True)
 class OutcomeDraft:
     """How a stage ended, as far as it is known. `retry_in` (seconds) is set when it did not end yet."""
 
+    context: RouteContext
     stage: Stage
     work: Work
+    lineage_id: str
     started_at: float
     outcome: Outcome = "failed"
     artefact: EncodedPayload | None = None
@@ -112,9 +109,51 @@ class OutcomeDraft:
     batch_id: str | None = None
     retry_in: float | None = None
 
-    def record(self, context: RouteContext) -> OutcomeRecord:
+    @classmethod
+    def begun(cls, context: RouteContext, stage: Stage, work: Work) -> OutcomeDraft:
+        """Return the draft of a stage that begins now."""
+        return cls(
+            context,
+            stage,
+            work,
+            ids.lineage_id(
+                context.execution_id, context.route_id, stage.name, work.envelope.message_id
+            ),
+            context.clock.now(),
+        )
+
+    def begin(self) -> None:
+        """Count the stage's time from now on: waiting for a slot is none of it."""
+        self.started_at = self.context.clock.now()
+
+    def progress_row(self) -> PipelineLineageEntry:
+        """Return the row of a message that is being processed, or waits for its next attempt."""
+        context, stage, work = self.context, self.stage, self.work
+        return PipelineLineageEntry(
+            id=self.lineage_id,
+            execution_id=context.execution_id,
+            route_id=context.route_id,
+            stage=stage.name,
+            adapter=stage.adapter_type,
+            adapter_version=stage.adapter_version,
+            message_id=work.envelope.message_id,
+            origin_id=work.envelope.origin_id,
+            parent_id=work.parent_id,
+            root_id=work.root_id,
+            replayed_from=work.replayed_from,
+            status="processing" if self.retry_in is None else "pending",
+            attempts=work.attempt + (self.retry_in is not None),
+            generation=context.scope.generation,
+            input_key=work.input_key,
+            input_hash=work.input_hash,
+            error=self.error,
+            started_at=self.started_at,
+            metadata={**work.metadata, "input_key": work.input_key},
+        )
+
+    def record(self) -> OutcomeRecord:
         """Return the outcome as the record to be committed, naming the children it announces."""
-        work = self.work
+        context, work = self.context, self.work
         record = OutcomeRecord(
             execution_id=context.execution_id,
             route=context.route_id,
@@ -150,14 +189,15 @@ class OutcomeDraft:
             record.children_keys = self.fanned_out.children_keys
             record.children_count = self.fanned_out.count
         else:
-            hop = self._hop(context, record)
+            hop = self._hop(record)
             if hop is not None:
                 record.children = [hop]
                 record.children_count = 1
         return record
 
-    def _hop(self, context: RouteContext, record: OutcomeRecord) -> Child | None:
+    def _hop(self, record: OutcomeRecord) -> Child | None:
         """Return the message that leaves for another route, if this outcome sends one."""
+        context = self.context
         if self.outcome == "failed":
             target = context.dead_letters
         elif self.outcome == "filtered" or not context.is_last(self.stage.name):

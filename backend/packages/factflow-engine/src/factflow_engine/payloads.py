@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,8 +16,7 @@ BINARY = "application/octet-stream"
 _json = msgspec.json.Encoder(order=None)
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedPayload:
+class EncodedPayload(NamedTuple):
     """An artefact's bytes, their content type and their SHA-256 in hex."""
 
     data: bytes
@@ -76,5 +74,7 @@ def decode(data: bytes, content_type: str) -> Any:
 
 def is_json(content_type: str) -> bool:
     """Tell whether a content type is JSON."""
+    if content_type == JSON:
+        return True
     bare = content_type.partition(";")[0].strip().lower()
     return bare == JSON or bare.endswith("+json")

@@ -39,7 +39,7 @@ class Publisher:
         Items announced before are not announced again. Raises what reading the source raises.
         """
         queue, scope = self._services.queue, self._scope
-        start = await self.holder.until_done(lambda: queue.publisher_cursor(scope))
+        start = await self.holder.until_done(queue.publisher_cursor, scope)
         chunk: list[OutgoingMessage] = []
         position = self.published = start
         async for item in self._items(start):
@@ -50,11 +50,11 @@ class Publisher:
                 chunk = []
         if chunk:
             await self._publish(chunk, position)
-        await self.holder.until_done(lambda: queue.end_publishing(scope))
+        await self.holder.until_done(queue.end_publishing, scope)
 
     async def _publish(self, chunk: list[OutgoingMessage], position: int) -> None:
         await self.holder.until_done(
-            lambda: self._services.queue.publish(self._scope, chunk, cursor=position)
+            self._services.queue.publish, self._scope, chunk, cursor=position
         )
         self.published = position
 
@@ -68,7 +68,7 @@ class Publisher:
             return
         storage, execution_id = self._services.store.storage, self._spec.execution_id
         message = await self.holder.until_done(
-            lambda: stored_init_message(storage, self._graph, execution_id)
+            stored_init_message, storage, self._graph, execution_id
         )
         if message is not None:
             yield message

@@ -10,7 +10,7 @@ from factflow_engine.holding import Holder
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.retry_policy import RetryPolicy
 from factflow_engine.run_gate import RunGate
-from factflow_engine.slots import Slot, Slots
+from factflow_engine.slots import Slots
 from factflow_engine.stall_watch import StallWatch
 from factflow_foundation.clock import Clock
 from factflow_lineage.writer import LineageService
@@ -62,16 +62,13 @@ class RouteContext:
         self.kept_dead_letters = None if self.dead_letters else errors.dead_letter_queue
         """The dead-letter queue that no route consumes: its letters are kept as copies."""
         self.graph = graph
-        self._watch = services.watch
-        self._slots = Slots(graph.route(route_id).inbound.concurrency)
-
-    def slot(self, stage: str) -> Slot:
-        """Return one of the route's `concurrency` slots, to be held while a stage's adapter runs."""
-        return Slot(self._slots, self._watch, f"{self.route_id}/{stage}")
+        self.slots = Slots(graph.route(route_id).inbound.concurrency)
+        """The route's `concurrency` places, one to be held while an adapter of it runs."""
+        self._last_stage = graph.stages(route_id)[-1].stage_name
 
     def is_last(self, stage: str) -> bool:
         """Tell whether a stage is its route's last."""
-        return self.graph.next_stage(self.route_id, stage) is None
+        return stage == self._last_stage
 
     def target_after(self, stage: str) -> Target:
         """Return where children emitted by a stage go: on in this route, or out of it."""

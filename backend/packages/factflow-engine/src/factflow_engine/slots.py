@@ -9,20 +9,24 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
-from factflow_engine.stall_watch import StallWatch
-
 
 class Slots:
-    """A number of places, given out in the order they were asked for."""
+    """A number of places, given out in the order they were asked for; `async with` takes one."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    def take_nowait(self) -> bool:
+        """Take a place if one is free; who waits already comes first, as then none is."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
     async def acquire(self) -> None:
         """Wait for a place. Safe to cancel."""
-        if self._free:
-            self._free -= 1
+        if self.take_nowait():
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
@@ -45,21 +49,8 @@ class Slots:
                 return
         self._free += 1
 
-
-class Slot:
-    """One place for the length of an `async with`, watched as the stage that holds the event loop."""
-
-    __slots__ = ("_slots", "_stage", "_task", "_watch")
-
-    def __init__(self, slots: Slots, watch: StallWatch, stage: str) -> None:
-        self._slots = slots
-        self._watch = watch
-        self._stage = stage
-        self._task: asyncio.Task[object] | None = None
-
     async def __aenter__(self) -> None:
-        await self._slots.acquire()
-        self._task = self._watch.enter(self._stage)
+        await self.acquire()
 
     async def __aexit__(
         self,
@@ -67,5 +58,4 @@ class Slot:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._watch.leave(self._task)
-        self._slots.release()
+        self.release()

@@ -7,7 +7,6 @@ import concurrent.futures
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +16,8 @@ from factflow_engine.conditions import Condition
 from factflow_engine.config.models import AdapterConfig, BatchConfig
 from factflow_engine.config.secrets import referenced_values
 from factflow_engine.registry import AdapterRegistry
+from factflow_engine.slots import Slots
+from factflow_engine.stall_watch import CallsAdapters
 from factflow_foundation.records import ErrorInfo
 from factflow_protocols.errors import FactflowError, PermanentError, TransientError
 from factflow_protocols.pipeline import (
@@ -26,9 +27,6 @@ from factflow_protocols.pipeline import (
     StatefulAdapter,
 )
 
-Slot = Callable[[str], AbstractAsyncContextManager[None]]
-"""Waits for a free slot of the route, on behalf of the named stage."""
-
 TRACE_FRAMES = 12
 MAX_ERROR_TEXT = 20_000
 _OUR_FRAMES = tuple(
@@ -36,24 +34,29 @@ _OUR_FRAMES = tuple(
 )
 
 
-class Stage:
-    """Builds the adapter and calls it: async, in a thread, or with a batch of messages."""
+class Stage(CallsAdapters):
+    """Builds the adapter and calls it: async, in a thread, or with a batch of messages.
+
+    `slots` are those of its route; one is held while the adapter runs.
+    """
 
     def __init__(
         self,
         config: AdapterConfig,
         registry: AdapterRegistry,
         environ: Mapping[str, str],
-        slot: Slot,
+        route_id: str,
+        slots: Slots,
     ) -> None:
         registered = registry.get(config.type)
         self.name = config.stage_name
+        self.label = f"{route_id}/{self.name}"
         self.adapter_type = config.type
         self.adapter_version = registered.version
         self.condition = Condition(config.condition) if config.condition else None
         self._adapter = registry.build(config.type, config.config, environ)
         self._timeout = config.timeout_seconds
-        self._slot = slot
+        self._slots = slots
         self._secrets = referenced_values(config.config, environ)
         self.batch_size = 0
         self._gatherer: BatchGatherer | None = None
@@ -83,12 +86,18 @@ class Stage:
         """
         if self._gatherer is not None:
             return await self._gatherer.submit(context, begin)
-        async with self._slot(self.name):
+        if not self._slots.take_nowait():
+            await self._slots.acquire()
+        try:
             begin()
-            if self._is_async:
-                result = await self._limited(self._adapter.process(context))
-            else:
+            if not self._is_async:
                 result = await self._limited(asyncio.to_thread(self._adapter.process, context))
+            elif self._timeout is None:
+                result = await self._adapter.process(context)
+            else:
+                result = await self._limited(self._adapter.process(context))
+        finally:
+            self._slots.release()
         return Answer(self._checked(result))
 
     def describe(self, error: BaseException) -> ErrorInfo:
@@ -116,7 +125,7 @@ class Stage:
     async def _call_batch(
         self, contexts: list[PipelineContext], begin: Callable[[], None]
     ) -> BatchResults:
-        async with self._slot(self.name):
+        async with self._slots:
             begin()
             if inspect.iscoroutinefunction(self._adapter.process_batch):
                 results = await self._limited(self._adapter.process_batch(contexts))

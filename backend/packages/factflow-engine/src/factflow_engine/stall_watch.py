@@ -1,4 +1,7 @@
-"""Names the adapter that held the event loop, while it holds it."""
+"""Names the adapter that held the event loop, while it holds it.
+
+Nothing is noted while all goes well: the stage is found on the stack of the thread that hangs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
+from types import FrameType
 
 from factflow_foundation import logs
 
@@ -26,12 +30,17 @@ class Stall:
     line: str
 
 
+class CallsAdapters:
+    """Base of what calls adapter code from a method of its own; `label` is "route/stage"."""
+
+    label: str
+
+
 class StallWatch:
     """A thread that looks at the loop's heartbeat; it runs only while something is entered."""
 
     def __init__(self, stall_seconds: float = STALL_SECONDS) -> None:
         self._stall_seconds = stall_seconds
-        self._running: dict[asyncio.Task[object], str] = {}
         self._users = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -50,7 +59,7 @@ class StallWatch:
         self._keep_beating(loop)
         self._thread = threading.Thread(
             target=self._watch,
-            args=(loop, threading.get_ident(), self._stop),
+            args=(threading.get_ident(), self._stop),
             name="factflow-stall-watch",
             daemon=True,
         )
@@ -64,25 +73,11 @@ class StallWatch:
             if self._timer is not None:
                 self._timer.cancel()
 
-    def enter(self, stage: str) -> asyncio.Task[object] | None:
-        """Note that the current task runs this stage's adapter; what is returned is for `leave`."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._running[task] = stage
-        return task
-
-    def leave(self, task: asyncio.Task[object] | None) -> None:
-        """Note that a task's adapter has returned."""
-        if task is not None:
-            self._running.pop(task, None)
-
     def _keep_beating(self, loop: asyncio.AbstractEventLoop) -> None:
         self._beat = time.monotonic()
         self._timer = loop.call_later(BEAT_SECONDS, self._keep_beating, loop)
 
-    def _watch(
-        self, loop: asyncio.AbstractEventLoop, thread_id: int, stop: threading.Event
-    ) -> None:
+    def _watch(self, thread_id: int, stop: threading.Event) -> None:
         reported = 0.0
         while not stop.wait(BEAT_SECONDS):
             beat = self._beat
@@ -90,12 +85,11 @@ class StallWatch:
             if silent < self._stall_seconds or beat == reported:
                 continue
             reported = beat
-            self._report(loop, thread_id, silent)
+            self._report(thread_id, silent)
 
-    def _report(self, loop: asyncio.AbstractEventLoop, thread_id: int, silent: float) -> None:
-        task = asyncio.current_task(loop)
-        stage = self._running.get(task, "(no adapter)") if task is not None else "(no adapter)"
+    def _report(self, thread_id: int, silent: float) -> None:
         frame = sys._current_frames().get(thread_id)
+        stage = _stage_at_work(frame)
         stack = traceback.extract_stack(frame) if frame is not None else []
         line = f"{stack[-1].filename}:{stack[-1].lineno}" if stack else "?"
         self.last = Stall(stage, silent, line)
@@ -106,3 +100,13 @@ class StallWatch:
             line=line,
             hint="make `process` a plain def: it then runs in a thread",
         )
+
+
+def _stage_at_work(frame: FrameType | None) -> str:
+    """Return the label of the innermost caller of adapter code on a thread's stack."""
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, CallsAdapters):
+            return caller.label
+        frame = frame.f_back
+    return "(no adapter)"

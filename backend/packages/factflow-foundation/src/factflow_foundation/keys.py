@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from factflow_protocols.errors import KeyRefusedError
@@ -39,19 +38,6 @@ _EXTENSIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StageKey:
-    """The parts of an artefact's key."""
-
-    execution_id: str
-    route: str
-    stage: str
-    message_id: str
-
-    def __str__(self) -> str:
-        return f"{ROOT}/{self.execution_id}/{self.route}/{self.stage}/{self.message_id}"
-
-
 def execution_prefix(execution_id: str) -> str:
     """Return the folder of an execution."""
     return f"{ROOT}/{execution_id}"
@@ -60,6 +46,11 @@ def execution_prefix(execution_id: str) -> str:
 def route_prefix(execution_id: str, route: str) -> str:
     """Return the folder of a route within an execution."""
     return f"{ROOT}/{execution_id}/{route}"
+
+
+def stage_key(execution_id: str, route: str, stage: str, message_id: str) -> str:
+    """Return the key of a message's artefact and record at a stage."""
+    return f"{ROOT}/{execution_id}/{route}/{stage}/{message_id}"
 
 
 def stage_prefix(execution_id: str, route: str, stage: str) -> str:

@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from factflow_foundation import ids
-from factflow_foundation.keys import StageKey
+from factflow_foundation import ids, keys
 from factflow_protocols.errors import RecordDamagedError
 
 Outcome = Literal["stored", "fanned_out", "filtered", "failed", "passed"]
@@ -91,7 +90,7 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     @property
     def key(self) -> str:
         """Return the storage key this record stands under."""
-        return str(StageKey(self.execution_id, self.route, self.stage, self.message_id))
+        return keys.stage_key(self.execution_id, self.route, self.stage, self.message_id)
 
     def with_input_keys(self) -> OutcomeRecord:
         """Return the record with every child told which artefact it starts from."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from factflow_lineage.models import PipelineLineageEntry, rank, replaces
+
+MakeEntry = Callable[[], PipelineLineageEntry]
 
 
 class LineageBuffer:
@@ -13,18 +15,42 @@ class LineageBuffer:
 
     A later entry of a row takes the place of the earlier one, so that a stage that ends before the next
     write costs one row. Positions count up from 1 and are never used again.
+
+    What only began is kept apart, unmade: a stage that ends soon needs no row of its beginning.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._slots: dict[str, tuple[int, PipelineLineageEntry]] = {}
         self._next_position = 1
+        self._begun: dict[str, MakeEntry] = {}
+        self._lasting: dict[str, MakeEntry] = {}
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._slots) + len(self._begun) + len(self._lasting)
+
+    def begin(self, row_id: str, make: MakeEntry) -> None:
+        """Take note of a row whose entry is made when it still has no other at the second look
+        (`age`)."""
+        self._begun[row_id] = make
+
+    def age(self) -> None:
+        """Make the entries of what had begun before the last look, and looks at the rest next time."""
+        if self._lasting:
+            lasting, self._lasting = self._lasting, {}
+            for make in lasting.values():
+                self.put(make())
+        self._lasting, self._begun = self._begun, {}
+
+    def make_all(self) -> None:
+        """Make the entries of all that has begun."""
+        self.age()
+        self.age()
 
     def put(self, entry: PipelineLineageEntry) -> bool:
         """Take an entry in; False when there is no room for another row."""
+        if self._begun.pop(entry.id, None) is None:
+            self._lasting.pop(entry.id, None)
         slot = self._slots.get(entry.id)
         if slot is not None:
             position, old = slot
@@ -55,6 +81,7 @@ class LineageBuffer:
 
     def of_execution(self, execution_id: str) -> list[PipelineLineageEntry]:
         """Return the entries of an execution."""
+        self.make_all()
         return [entry for _, entry in self._slots.values() if entry.execution_id == execution_id]
 
     def first_position(self) -> int | None:
@@ -63,6 +90,7 @@ class LineageBuffer:
 
     def last_position(self, execution_id: str | None = None) -> int | None:
         """Return the position of the newest entry (of an execution)."""
+        self.make_all()
         slots = reversed(self._slots.values())
         return next(
             (

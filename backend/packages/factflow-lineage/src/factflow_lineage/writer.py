@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from factflow_foundation.crash_points import reach
 from factflow_foundation.logs import logger
 from factflow_lineage.batch import write_batch
-from factflow_lineage.buffer import LineageBuffer
+from factflow_lineage.buffer import LineageBuffer, MakeEntry
 from factflow_lineage.connection import WritingConnection, is_refusal
 from factflow_lineage.errors import LineageUnavailableError, describe
 from factflow_lineage.models import PipelineLineageEntry
@@ -110,6 +110,7 @@ class LineageService:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        self._buffer.make_all()
         left = self._buffer.head(len(self._buffer))
         self._buffer.remove(left)
         self._give_up(left)
@@ -129,6 +130,16 @@ class LineageService:
         self._something.set()
         if len(self._buffer) >= self._batch_size:
             self._at_once.set()
+
+    def begin(self, row_id: str, make: MakeEntry) -> None:
+        """Take note that a stage began; its row is made and written if it lasts.
+
+        `make` is called at most once, within two flush intervals, unless `record` brings a row of this
+        id before.
+        """
+        if not self._closing:
+            self._buffer.begin(row_id, make)
+            self._something.set()
 
     async def rebuild(self, entries: Iterable[PipelineLineageEntry]) -> int:
         """Record many rows, made from outcome records, at the pace of the database; return how many.
@@ -229,6 +240,7 @@ class LineageService:
                 await _wait(self._at_once, self._flush_interval)
             self._at_once.clear()
             self._try_again.clear()
+            self._buffer.age()
             try:
                 await self._write(self._buffer.head(self._batch_size))
             except Exception as error:  # noqa: BLE001 - whatever it is, rows are kept and tried again

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+import msgspec
 from pydantic import BaseModel, ConfigDict
 
 Payload = Any
@@ -45,8 +46,7 @@ class ArtefactReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineContext:
+class PipelineContext(msgspec.Struct, frozen=True):
     """One message at one stage.
 
     `payload` is decoded by its content type: JSON to objects, text to str, anything else bytes.
@@ -56,7 +56,7 @@ class PipelineContext:
     """
 
     payload: Payload
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
     content_type: str = "application/json"
     execution_id: str = ""
     route: str = ""
@@ -71,22 +71,20 @@ class PipelineContext:
     storage: ArtefactReader | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Emitted:
+class Emitted(msgspec.Struct, frozen=True):
     """One child message. `key` names it among its siblings (a URL, say): the same key gives the
     child the same origin in every run, so that two executions can be compared child by child."""
 
     payload: Payload
     key: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
     content_type: str | None = None
 
 
 EmittedItems = Iterable["Emitted | Payload"] | AsyncIterable["Emitted | Payload"]
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterResult:
+class AdapterResult(msgspec.Struct, frozen=True):
     """What a stage made of a message: either one `payload` (goes on down the chain) or `emitted`
     children (each a message of its own, through the queue; none counts as filtered).
 
@@ -96,7 +94,7 @@ class AdapterResult:
 
     payload: Payload = None
     emitted: EmittedItems | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = {}
     content_type: str | None = None
 
     def __post_init__(self) -> None:

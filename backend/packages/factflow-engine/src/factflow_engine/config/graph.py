@@ -32,6 +32,7 @@ class PipelineGraph:
         self.config = config
         self._consumers: dict[str, str] = {}
         self._stage_indexes: dict[str, dict[str, int]] = {}
+        self._following: dict[tuple[str, str], str | None] = {}
         for route_id, route in config.routes.items():
             first = self._consumers.setdefault(route.inbound.queue, route_id)
             if first != route_id:
@@ -42,6 +43,8 @@ class PipelineGraph:
             self._stage_indexes[route_id] = {name: index for index, name in enumerate(names)}
             if len(self._stage_indexes[route_id]) < len(names):
                 raise ValueError(f"route {route_id!r} has two stages of one name: {names}")
+            for name, following in zip(names, [*names[1:], None], strict=True):
+                self._following[route_id, name] = following
 
     def consumer(self, queue: str) -> str | None:
         """Return the route that consumes a queue."""
@@ -65,9 +68,7 @@ class PipelineGraph:
 
     def next_stage(self, route_id: str, stage: str) -> str | None:
         """Return the stage after this one in its route, None after the last."""
-        after = self.stage_index(route_id, stage) + 1
-        stages = self.stages(route_id)
-        return stages[after].stage_name if after < len(stages) else None
+        return self._following[route_id, stage]
 
     def outbound(self, route_id: str) -> str | None:
         """Return the queue that a route's results go to, None when they go nowhere."""

@@ -29,6 +29,7 @@ from factflow_infra.storage.writer_thread import BACKLOG_LIMIT, WriterThread
 from factflow_protocols.errors import StorageUnavailableError
 
 END_SECONDS = 30.0
+FRAME_REQUESTS = 16
 PROGRAM = "factflow_infra.storage.writer_program"
 Pending = tuple[WriteRequest | DeleteRequest, "asyncio.Future[str | None]"]
 
@@ -88,6 +89,8 @@ class WriterProcess(asyncio.Protocol):
         if not self._outbox:
             self._loop.call_soon(self._send)
         self._outbox.append(Request(number, request))
+        if len(self._outbox) == FRAME_REQUESTS:
+            self._send()
         return await answer
 
     async def close(self) -> None:

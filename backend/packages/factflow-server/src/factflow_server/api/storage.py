@@ -145,7 +145,7 @@ async def _as_child(services: Container, key: str) -> dict[str, Any]:
         parent = await services.lineage_repository.get(rows.entries[0].parent_id)
     except FactflowError:
         return record
-    emitter = keys.StageKey(parent.execution_id, parent.route_id, parent.stage, parent.message_id)
+    emitter = keys.stage_key(parent.execution_id, parent.route_id, parent.stage, parent.message_id)
     stored = await _record(services.storage, str(emitter))
     if stored is None:
         return record

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
-from factflow_foundation.keys import StageKey
+from factflow_foundation.keys import stage_key
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.filters import LineageFilter
 from factflow_lineage.models import PipelineLineageEntry
@@ -84,4 +84,4 @@ async def _is_lost(layer: SourceRecords, row: PipelineLineageEntry) -> bool:
 
 
 def _key(row: PipelineLineageEntry) -> str:
-    return str(StageKey(row.execution_id, row.route_id, row.stage, row.message_id))
+    return stage_key(row.execution_id, row.route_id, row.stage, row.message_id)

@@ -14,7 +14,7 @@ from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import JSON
 from factflow_engine.publisher import stored_init_message
 from factflow_foundation import ids, keys
-from factflow_foundation.keys import StageKey
+from factflow_foundation.keys import stage_key
 from factflow_foundation.records import Child, OutcomeRecord
 from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
 from factflow_replay.replay.errors import ArtefactsMissingError
@@ -73,7 +73,7 @@ class SourceRecords:
     async def find(self, route: str, stage: str, origin_id: str) -> OutcomeRecord | None:
         """Return how a stage ended for the message of an origin; None when it did not."""
         message = ids.message_id(self.execution_id, origin_id)
-        key = str(StageKey(self.execution_id, route, stage, message))
+        key = stage_key(self.execution_id, route, stage, message)
         return await self._store.find_listed(key)
 
     async def children(self, record: OutcomeRecord) -> AsyncIterator[Announced]:
