@@ -36,7 +36,7 @@ def forget_lineage() -> None:
     def record(_service: LineageService, entry: PipelineLineageEntry) -> None:
         del entry
 
-    LineageService.record = record  # type: ignore[method-assign]
+    LineageService.record = record  # type: ignore[method-assign, assignment]
 
 
 @asynccontextmanager

@@ -67,7 +67,15 @@ def durable_loop(count: int, size: int, folder: Path) -> Cost:
         key = f"{execution}/fan/{item['n']:032x}"
         write(f"{key}.json", data)
         children.append({"id": f"{item['n']:032x}", "hash": hashlib.sha256(data).hexdigest()})
-    keep(rows, f"{execution}/fan/{'0' * 32}", "fan", "", children[0]["hash"], began, b"")
+    keep(
+        rows,
+        f"{execution}/fan/{'0' * 32}",
+        stage="fan",
+        source="",
+        digest=children[0]["hash"],
+        began=began,
+        data=b"",
+    )
     write(f"{execution}/fan/children.json", encode(children))
     for item, child in zip(items, children, strict=True):
         payload_now, source, name_of = item, child["hash"], child["id"]
@@ -76,7 +84,15 @@ def durable_loop(count: int, size: int, folder: Path) -> Cost:
             payload_now = stage(payload_now)
             data = encode(payload_now)
             digest = hashlib.sha256(data).hexdigest()
-            keep(rows, f"{execution}/{name}/{name_of}", name, source, digest, began, data)
+            keep(
+                rows,
+                f"{execution}/{name}/{name_of}",
+                stage=name,
+                source=source,
+                digest=digest,
+                began=began,
+                data=data,
+            )
             source = digest
             if len(rows) >= ROWS_PER_BATCH:
                 flush(database, rows)
@@ -89,6 +105,7 @@ def durable_loop(count: int, size: int, folder: Path) -> Cost:
 def keep(
     rows: list[tuple[Any, ...]],
     key: str,
+    *,
     stage: str,
     source: str,
     digest: str,

@@ -108,7 +108,9 @@ def _killed(folder: Path, count: int, calls: int, figures: Figures) -> None:
         server.stop()
     calls_in_all = journal.counts()
     figures.repeated.append(sum(number - 1 for number in calls_in_all.values()))
-    records = len(list((folder / "data/storage/executions" / execution_id).glob("*/bench_c/*.meta.json")))
+    records = len(
+        list((folder / "data/storage/executions" / execution_id).glob("*/bench_c/*.meta.json"))
+    )
     figures.lost += max(count - records, count + 1 - execution["message_count"], 0)
     say(f"  {figures.pending[-1]} pending, {figures.repeated[-1]} repeated, {figures.lost} lost")
 

@@ -24,11 +24,8 @@ class Server(ServerProcess):
 
     def __init__(self, folder: Path, *, packed: bool = False) -> None:
         self.spawned = time.time()
-        super().__init__(
-            folder / "data",
-            *("--adapters", ADAPTERS),
-            **storage_variables(folder, packed=packed),
-        )
+        variables = storage_variables(folder, packed=packed)
+        super().__init__(folder / "data", "--adapters", ADAPTERS, cwd=None, under=(), **variables)
         self.ready = time.time() - self.spawned
 
     def begin(self, pipeline: str) -> str:
@@ -75,12 +72,6 @@ class Journal:
         """Return when a stage was called, in order (Unix seconds)."""
         lines = (line.split() for line in self.path.read_text().splitlines())
         return sorted(float(at) for name, _, at in lines if name == stage)
-
-    def first_after(self, calls: int) -> float:
-        """Return when the call was made that followed that many."""
-        with self.path.open() as lines:
-            lines.seek(calls * LINE_BYTES)
-            return float(lines.readline().split()[2])
 
 
 def wait_until(what: str, holds: Callable[[], bool]) -> None:

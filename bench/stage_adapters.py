@@ -56,7 +56,7 @@ class Fan:
         """Say what was seen."""
         if self._watcher is not None:
             self._watcher.cancel()
-            Path(self._config.watch).write_text(str(self._longest))
+            await asyncio.to_thread(Path(self._config.watch).write_text, str(self._longest))
 
     async def process(self, _context: PipelineContext) -> AdapterResult:
         """Emit everything."""

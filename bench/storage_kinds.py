@@ -25,7 +25,11 @@ def packed_missing() -> str:
 
 def storage_variables(folder: Path, *, packed: bool) -> dict[str, str]:
     """Return the environment that has servers keep artefacts below `folder`, in the kind asked for."""
+    return {f"FACTFLOW_{SETTING.upper()}": storage_uri(folder, packed=packed)} if packed else {}
+
+
+def storage_uri(folder: Path, *, packed: bool) -> str:
+    """Return the URI of the store of a run in `folder`."""
     if not packed:
-        return {}
-    uri = (folder / "packed").absolute().as_uri().replace("file:", "packed:", 1)
-    return {f"FACTFLOW_{SETTING.upper()}": uri}
+        return (folder / "data" / "storage").absolute().as_uri()
+    return (folder / "packed").absolute().as_uri().replace("file:", "packed:", 1)

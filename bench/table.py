@@ -17,8 +17,8 @@ from rich.table import Table
 class Row:
     """A figure: its `values` of every round, in `unit` ("" is a ratio to what `against` names).
 
-    `wall_us` and `cpu_us` are microseconds per call of a stage, on the clock and of processor time. A row
-    that was not measured says why in `skipped`.
+    `per_call_us` is microseconds per call of a stage, on the clock and of processor time. A row that was
+    not measured says why in `skipped`.
     """
 
     name: str
@@ -27,8 +27,7 @@ class Row:
     unit: str = ""
     against: str = ""
     target: str = ""
-    wall_us: float | None = None
-    cpu_us: float | None = None
+    per_call_us: tuple[float, float] | None = None
     note: str = ""
     skipped: str = ""
 
@@ -69,7 +68,7 @@ def cells(row: Row) -> list[str]:
     spread = ""
     if len(row.values) > 1:
         spread = f"{_number(min(row.values))}-{_number(max(row.values))}"
-    times = ["" if each is None else f"{each:.0f}" for each in (row.wall_us, row.cpu_us)]
+    times = [f"{each:.0f}" for each in row.per_call_us] if row.per_call_us else ["", ""]
     return [row.name, what, _number(row.median) + unit, spread, row.against, row.target, *times]
 
 

@@ -56,7 +56,12 @@ class Throughput:
         results["ideal"] = [{"seconds": ideal, "cpu": 0.0}] * self._rounds
         row = _Rows(results, self._count)
         return [
-            row.of("W4", "ideal", f"stage B waits {WAIT * 1000:.0f} ms, {CONCURRENCY} at a time", "≥ 0.7"),
+            row.of(
+                "W4",
+                "ideal",
+                f"stage B waits {WAIT * 1000:.0f} ms, {CONCURRENCY} at a time",
+                "≥ 0.7",
+            ),
             self._packed(row, "W4k", "ideal", "W4 on packed storage", "≥ 0.8"),
             row.of("L4", "ideal", "a bare loop of that"),
             row.of("W4", "L4", "W4 against the bare loop", name="W4l"),
@@ -84,7 +89,7 @@ class Throughput:
                 against="first run",
                 target="≤ 0.06",
                 note="calls exactly the needed" if exact else "WRONG NUMBER OF CALLS",
-                **_per_call([result["only_failed"] for result in results], 2 * failed),
+                per_call_us=_per_call([result["only_failed"] for result in results], 2 * failed),
             ),
             Row(
                 "W2a",
@@ -92,13 +97,11 @@ class Throughput:
                 _quotients(results, "fresh", "whole"),
                 against="fresh B, C",
                 target="≥ 1.0",
-                **_per_call([result["whole"] for result in results], 2 * count),
+                per_call_us=_per_call([result["whole"] for result in results], 2 * count),
             ),
         ]
 
-    def _run(
-        self, entries: list[Entry], run: str, size: int, packed_name: str = "W1k"
-    ) -> Results:
+    def _run(self, entries: list[Entry], run: str, size: int, packed_name: str = "W1k") -> Results:
         if not self._packed_missing:
             entries = [*entries, Entry(packed_name, run, PACKED)]
         return self._place.alternate(entries, self._rounds, self._count, size)
@@ -125,7 +128,7 @@ class _Rows:
             ratios(_seconds(self._results[limit]), _seconds(own)),
             against=limit.partition(" ")[0],
             target=target,
-            **_per_call(costs, self._calls),
+            per_call_us=_per_call(costs, self._calls),
         )
 
 
@@ -137,7 +140,7 @@ def _quotients(results: list[dict[str, Any]], over: str, under: str) -> tuple[fl
     return tuple(result[over][0] / result[under][0] for result in results)
 
 
-def _per_call(costs: list[list[float]], calls: int) -> dict[str, float]:
+def _per_call(costs: list[list[float]], calls: int) -> tuple[float, float]:
     """Return the median microseconds of clock and processor for a call of a stage."""
     wall, cpu = (statistics.median(cost[which] for cost in costs) / calls * 1e6 for which in (0, 1))
-    return {"wall_us": wall, "cpu_us": cpu}
+    return wall, cpu

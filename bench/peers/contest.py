@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rounds import Entry, Workplace, say
@@ -49,35 +50,29 @@ def peer_rows(place: Workplace, count: int, rounds: int) -> list[Row]:
     limit = [result["seconds"] for result in results["L3"]]
     own = [result["seconds"] for result in results["W1"]]
     return [
-        Row("P", f"Factflow with {count} messages", ratios(limit, own), against="L3"),
+        Row("P", f"Factflow (W1) with {count} messages", ratios(limit, own), against="L3"),
         *(
             skipped(f"P {name}", what, failed[name])
             if name in failed
-            else _row(name, what, results[name], limit, own, count)
+            else _row(name, results[name], limit, own, count)
             for name, what in PEERS.items()
         ),
     ]
 
 
 def _row(
-    name: str,
-    what: str,
-    results: list[dict[str, Any]],
-    limit: list[float],
-    own: list[float],
-    count: int,
+    name: str, results: list[dict[str, Any]], limit: list[float], own: list[float], count: int
 ) -> Row:
     seconds = [result["seconds"] for result in results]
-    times = sorted(ratios(seconds, own))
-    per_call = 1e6 / (STAGES * count)
+    processor = [result["cpu"] for result in results]
+    wall, cpu = (median(each) / (STAGES * count) * 1e6 for each in (seconds, processor))
     return Row(
         f"P {name}",
-        what,
+        PEERS[name],
         ratios(limit, seconds),
         against="L3",
-        wall_us=sorted(seconds)[len(seconds) // 2] * per_call,
-        cpu_us=sorted(result["cpu"] for result in results)[len(results) // 2] * per_call,
-        note=f"Factflow: {times[len(times) // 2]:.1f} times as fast",
+        per_call_us=(wall, cpu),
+        note=f"Factflow: {median(ratios(seconds, own)):.1f} times as fast",
     )
 
 

@@ -5,9 +5,9 @@ What it keeps, in SQLite: inputs and result of each workflow, the result of each
 
 from __future__ import annotations
 
-from assignment import CONCURRENCY, WARM_UP, answer, assignment
 from cost import Meter
 from dbos import DBOS, DBOSConfig
+from peers.assignment import CONCURRENCY, WARM_UP, answer, assignment
 from work import Payload, payload, stage_a, stage_b, stage_c
 
 QUEUE = "messages"
@@ -19,12 +19,15 @@ step_c = DBOS.step(name="c")(stage_c)
 
 @DBOS.workflow()
 def message(item: Payload) -> Payload:
-    return step_c(step_b(step_a(item)))
+    result: Payload = step_c(step_b(step_a(item)))
+    return result
 
 
 @DBOS.workflow()
 def seed(count: int, size: int) -> int:
-    handles = [DBOS.enqueue_workflow(QUEUE, message, payload(number, size)) for number in range(count)]
+    handles = [
+        DBOS.enqueue_workflow(QUEUE, message, payload(number, size)) for number in range(count)
+    ]
     return len({handle.get_result(polling_interval_sec=0.02)["sha"] for handle in handles})
 
 

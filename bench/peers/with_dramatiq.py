@@ -12,9 +12,9 @@ import time
 
 import dramatiq
 import redis
-from assignment import CONCURRENCY, WARM_UP, Assignment, answer, assignment
 from cost import Cost, Meter
 from dramatiq.brokers.redis import RedisBroker
+from peers.assignment import CONCURRENCY, WARM_UP, Assignment, answer, assignment
 from work import Payload, payload, stage_a, stage_b, stage_c
 
 SERVER = os.environ.get("BENCH_REDIS", "redis://127.0.0.1:6379/9")

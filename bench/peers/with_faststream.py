@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable
 
 import nats
-from assignment import CONCURRENCY, WARM_UP, Assignment, answer, assignment
 from cost import Cost, Meter
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
+from peers.assignment import CONCURRENCY, WARM_UP, Assignment, answer, assignment
 from work import Payload, payload, stage_a, stage_b, stage_c
 
 SERVER = os.environ.get("BENCH_NATS", "nats://127.0.0.1:4222")

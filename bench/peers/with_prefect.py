@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from assignment import CONCURRENCY, WARM_UP, answer, assignment
 from cost import Meter
+from peers.assignment import CONCURRENCY, WARM_UP, answer, assignment
 from work import payload, stage_a, stage_b, stage_c
 
 
