@@ -31,7 +31,11 @@ async def announce(
     Published again after a crash between two chunks, children that are already known change nothing.
     """
     if record.outcome == "stored" and work.fresh is not None and record.children:
-        work.inline = {record.children[0].message_id: work.fresh.data}
+        data = work.fresh.data
+        if len(data) <= envelopes.INLINE_LIMIT:
+            work.inline = {record.children[0].message_id: data}
+        elif record.output_key is not None:
+            context.recent.put(record.output_key, data)
     last: list[OutgoingMessage] = []
     if announced_count(context.graph, record):
         try:

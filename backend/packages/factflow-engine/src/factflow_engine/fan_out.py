@@ -14,6 +14,7 @@ from factflow_engine import payloads
 from factflow_engine.envelope import INLINE_LIMIT
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import EncodedPayload
+from factflow_engine.recent import RecentArtefacts
 from factflow_engine.stall_watch import CallsAdapters
 from factflow_foundation import ids
 from factflow_foundation.keys import stage_key
@@ -60,6 +61,13 @@ class Parent(NamedTuple):
     origin_id: str
 
 
+class _Window(NamedTuple):
+    """Children whose artefacts are being written; `writes` gives their names."""
+
+    prepared: list[tuple[Child, EncodedPayload]]
+    writes: asyncio.Future[list[str]]
+
+
 Hold = Callable[..., Coroutine[Any, Any, str]]
 """Calls a storage operation with its arguments, again as long as the store is in trouble."""
 
@@ -67,13 +75,21 @@ Hold = Callable[..., Coroutine[Any, Any, str]]
 class FanOut(CallsAdapters):
     """One message's emitted children on their way into storage."""
 
-    def __init__(self, store: OutcomeStore, parent: Parent, target: Target, hold: Hold) -> None:
+    def __init__(
+        self,
+        store: OutcomeStore,
+        parent: Parent,
+        target: Target,
+        recent: RecentArtefacts,
+        hold: Hold,
+    ) -> None:
         self.label = f"{parent.route}/{parent.stage}"
         self._store = store
         self._parent = parent
         self._target = target
+        self._recent = recent
         self._hold = hold
-        self._writing: deque[tuple[list[Child], asyncio.Future[list[str]]]] = deque()
+        self._writing: deque[_Window] = deque()
         self._names = ids.ChildNames()
         self._inline_bytes = 0
         self._result = FannedOut()
@@ -94,7 +110,7 @@ class FanOut(CallsAdapters):
             while self._writing:
                 await self._finish_one()
         finally:
-            begun = [writes for _, writes in self._writing]
+            begun = [window.writes for window in self._writing]
             await asyncio.gather(
                 *begun, return_exceptions=True
             )  # after an error: leave none behind
@@ -105,26 +121,29 @@ class FanOut(CallsAdapters):
     async def _begin(self, window: list[Emitted]) -> None:
         """Begin to write some children together, so that they share the store's batches; the next ones
         are made ready while these are written."""
-        children: list[Child] = []
-        writes: list[Coroutine[Any, Any, str]] = []
-        for item in window:
-            child, artefact = self._prepare(item)
-            children.append(child)
-            writes.append(self._hold(self._store.write_child, child.input_key, artefact))
-        self._writing.append((children, asyncio.gather(*writes)))
+        prepared = [self._prepare(item) for item in window]
+        writes = asyncio.gather(
+            *(
+                self._hold(self._store.write_child, child.input_key, artefact)
+                for child, artefact in prepared
+            )
+        )
+        self._writing.append(_Window(prepared, writes))
         if len(self._writing) == WINDOWS_AT_ONCE:
             await self._finish_one()
 
     async def _finish_one(self) -> None:
         """Wait for the window that was begun first."""
-        children, writes = self._writing[0]
+        prepared, writes = self._writing[0]
         names = await writes
         self._writing.popleft()
-        self._result.children.extend(
-            child if child.input_key == name else msgspec.structs.replace(child, input_key=name)
-            for child, name in zip(children, names, strict=True)
-        )
-        self._result.count += len(children)
+        for (child, artefact), name in zip(prepared, names, strict=True):
+            stored = child
+            if child.input_key != name:
+                stored = msgspec.structs.replace(child, input_key=name)
+            self._result.children.append(stored)
+            self._keep(stored, artefact.data)
+        self._result.count += len(prepared)
         if len(self._result.children) >= CHILDREN_PER_OBJECT:
             await self._write_list()
 
@@ -136,9 +155,6 @@ class FanOut(CallsAdapters):
         origin = ids.child_origin(parent.origin_id, parent.route, parent.stage, target.queue, name)
         message = ids.message_id(parent.execution_id, origin)
         artefact = payloads.encode(item.payload, item.content_type)
-        if len(artefact.data) <= INLINE_LIMIT and self._inline_bytes < INLINE_TOTAL:
-            self._inline_bytes += len(artefact.data)
-            self._result.inline[message] = artefact.data
         child = Child(
             message_id=message,
             origin_id=origin,
@@ -151,6 +167,14 @@ class FanOut(CallsAdapters):
             metadata=plain_metadata(item.metadata),
         )
         return child, artefact
+
+    def _keep(self, child: Child, data: bytes) -> None:
+        """Have a child's payload at hand for whoever handles it: in its envelope when it is small."""
+        if len(data) <= INLINE_LIMIT and self._inline_bytes < INLINE_TOTAL:
+            self._inline_bytes += len(data)
+            self._result.inline[child.message_id] = data
+        elif child.route:
+            self._recent.put(child.input_key, data)
 
     async def _write_list(self) -> None:
         """Move the children gathered so far into an object of their own."""

@@ -7,8 +7,8 @@ found by its record and not done again; whichever record stands is the one that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from factflow_engine import envelope as envelopes
 from factflow_engine import payloads
@@ -31,9 +31,6 @@ from factflow_protocols.errors import PermanentError, RecordDamagedError, Storag
 from factflow_protocols.pipeline import AdapterResult, PipelineContext
 from factflow_protocols.queue import Delivery
 
-T = TypeVar("T")
-P = ParamSpec("P")
-
 
 class MessageHandler:
     """Handles the messages of one route, many at a time; holds no state of its own."""
@@ -42,6 +39,7 @@ class MessageHandler:
         self._context = context
         self._stages = stages
         self._index = {stage.name: index for index, stage in enumerate(stages)}
+        self._hold = context.holder.until_done
 
     async def handle(self, delivery: Delivery) -> None:
         """Take a message from its entry stage to its end in this route.
@@ -139,6 +137,7 @@ class MessageHandler:
                 draft.work.envelope.origin_id,
             ),
             self._context.target_after(draft.stage.name),
+            self._context.recent,
             self._hold,
         )
         if isinstance(result.emitted, Sequence):
@@ -199,12 +198,14 @@ class MessageHandler:
 
     async def _input(self, work: Work) -> bytes:
         if work.data is None:
-            envelope_data = work.envelope.inline
-            if envelope_data is not None and work.input_key == work.envelope.input_key:
-                work.data = envelope_data
+            envelope = work.envelope
+            if envelope.inline is not None and work.input_key == envelope.input_key:
+                work.data = envelope.inline
             else:
-                read = self._context.store.read_input
-                work.data = await self._hold(read, work.input_key, work.input_hash)
+                work.data = self._context.recent.take(work.input_key)
+        if work.data is None:
+            read = self._context.store.read_input
+            work.data = await self._hold(read, work.input_key, work.input_hash)
         return work.data
 
     def _pipeline_context(self, draft: OutcomeDraft, payload: Any) -> PipelineContext:
@@ -231,8 +232,3 @@ class MessageHandler:
         return stage_key(
             context.execution_id, context.route_id, stage.name, work.envelope.message_id
         )
-
-    async def _hold(
-        self, action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._context.holder.until_done(action, *args, **kwargs)

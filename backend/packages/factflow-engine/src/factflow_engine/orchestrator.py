@@ -17,6 +17,7 @@ from factflow_engine.execution_spec import (
 )
 from factflow_engine.holding import Holder
 from factflow_engine.publisher import Publisher
+from factflow_engine.recent import RecentArtefacts
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices, RouteContext
 from factflow_engine.route_processor import ReactiveRouteProcessor
@@ -184,6 +185,7 @@ class PipelineOrchestrator:
         return "the pipeline has no init_message: there was nothing to do"
 
     def _build(self) -> None:
+        recent = RecentArtefacts()
         for route_id, route in self.spec.config.routes.items():
             context = RouteContext(
                 scope=self._scope,
@@ -192,6 +194,7 @@ class PipelineOrchestrator:
                 config_hash=self.spec.config_hash,
                 is_replay=self.spec.is_replay,
                 services=self._services,
+                recent=recent,
             )
             stages = [
                 Stage(adapter, self._registry, self._environ, route_id, context.slots)

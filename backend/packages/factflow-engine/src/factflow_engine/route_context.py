@@ -8,6 +8,7 @@ from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.fan_out import Target
 from factflow_engine.holding import Holder
 from factflow_engine.outcome_store import OutcomeStore
+from factflow_engine.recent import RecentArtefacts
 from factflow_engine.retry_policy import RetryPolicy
 from factflow_engine.run_gate import RunGate
 from factflow_engine.slots import Slots
@@ -43,6 +44,7 @@ class RouteContext:
         config_hash: str,
         is_replay: bool,
         services: EngineServices,
+        recent: RecentArtefacts,
     ) -> None:
         self.scope = scope
         self.execution_id = scope.execution_id
@@ -54,6 +56,7 @@ class RouteContext:
         self.lineage = services.lineage
         self.clock = services.clock
         self.gate = services.gate
+        self.recent = recent
         self.holder = Holder(f"{self.execution_id}/{route_id}")
         errors = graph.config.error_handling_for(route_id)
         self.retries = RetryPolicy.of(errors)

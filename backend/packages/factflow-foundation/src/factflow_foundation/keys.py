@@ -12,6 +12,7 @@ Routes never begin with `_`, so what does is none.
 
 from __future__ import annotations
 
+import functools
 import mimetypes
 import re
 from urllib.parse import quote
@@ -88,6 +89,7 @@ def stood_in_for(key: str) -> str:
     return key.removesuffix(_STAND_IN)
 
 
+@functools.lru_cache(maxsize=256)
 def extension_for(content_type: str) -> str:
     """Return the file extension for a content type, '' when there is no telling one."""
     bare = content_type.partition(";")[0].strip().lower()

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 
-from factflow_foundation.keys import check_key
+from factflow_foundation.keys import MAX_SEGMENT_BYTES, check_key
 from factflow_protocols.errors import KeyRefusedError
 
 RECORD_SUFFIX = ".meta.json"
 TEMP_PREFIX = ".factflow-tmp-"
 
+_PLAIN_EXTENSION = re.compile(r"(?:\.[a-z0-9]{1,10})?")
 _STEM = re.compile(r"(\.*[^.]+?)(?:~[0-9]+)?(?:\..*)?", re.DOTALL)
 _UNLISTABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
@@ -45,7 +46,10 @@ def check_write(key: str, extension: str) -> None:
         raise KeyRefusedError(
             f"extension {extension!r} of storage key {key!r} must start with a dot and hold no slash"
         )
-    name = check_key(key + extension)
+    name = key + extension
+    short = len(name) <= MAX_SEGMENT_BYTES and name.isascii()
+    if not (short and _PLAIN_EXTENSION.fullmatch(extension)):  # else it can add nothing wrong
+        check_key(name)
     if not is_object_name(name):
         raise KeyRefusedError(
             f"storage key {name!r} has a segment that ends in {RECORD_SUFFIX} or starts with "

@@ -12,6 +12,7 @@ lock of the data folder among them, no next server begins while it still writes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from factflow_protocols.errors import StorageUnavailableError
 
 END_SECONDS = 30.0
 FRAME_REQUESTS = 16
+"""Sent as soon as there are so many, so that the process works while the loop goes on; answered together."""
 PROGRAM = "factflow_infra.storage.writer_program"
 Pending = tuple[WriteRequest | DeleteRequest, "asyncio.Future[str | None]"]
 
@@ -37,7 +39,8 @@ _log = logs.logger(__name__)
 
 
 class WriterProcess(asyncio.Protocol):
-    """Hands requests to a process, which is started with the first one. Serves one event loop.
+    """Hands requests to a process. Serves one event loop: that in which it is made, or else the first
+    request, either of which starts the process.
 
     Should the process end by itself, what it had not answered and all that follows is done by
     `substitute`, a thread. A record that it had written already is found then, as by any repeat.
@@ -68,6 +71,8 @@ class WriterProcess(asyncio.Protocol):
         self._done_again: set[asyncio.Task[None]] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
+        with contextlib.suppress(RuntimeError):  # no event loop yet
+            self._begin_start(asyncio.get_running_loop())
 
     async def submit(self, request: WriteRequest | DeleteRequest) -> str | None:
         """Have the request performed; return its answer or raise its error.
@@ -157,12 +162,14 @@ class WriterProcess(asyncio.Protocol):
         if self._closed:
             raise StorageUnavailableError("the store is closed")
         loop = asyncio.get_running_loop()
-        if self._starting is None:
-            self._loop = loop
-            self._starting = loop.create_task(self._open_line(loop), name="storage writer")
-        elif self._loop is not loop:
+        if self._loop not in (None, loop):
             raise RuntimeError("a store serves one event loop; open another store for this one")
-        await asyncio.shield(self._starting)
+        await asyncio.shield(self._starting or self._begin_start(loop))
+
+    def _begin_start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        self._loop = loop
+        self._starting = loop.create_task(self._open_line(loop), name="storage writer")
+        return self._starting
 
     async def _open_line(self, loop: asyncio.AbstractEventLoop) -> None:
         ours, theirs = socket.socketpair()
