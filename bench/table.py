@@ -60,9 +60,10 @@ def show(rows: Sequence[Row], title: str) -> None:
 
 def cells(row: Row) -> list[str]:
     """Return a row as text."""
-    what = f"{row.what} ({row.note})" if row.note else row.what
+    aside = row.skipped or row.note
+    what = f"{row.what} ({aside})" if aside else row.what
     if row.skipped:
-        return [row.name, what, "skipped", row.skipped, "", row.target, "", ""]
+        return [row.name, what, "skipped", "", "", row.target, "", ""]
     assert row.median is not None
     unit = f" {row.unit}" if row.unit else ""
     spread = ""
