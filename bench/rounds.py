@@ -62,11 +62,11 @@ class Workplace:
     def alternate(
         self, entries: list[Entry], rounds: int, count: int, size: int
     ) -> dict[str, list[dict[str, Any]]]:
-        """Run all of them once in every round; return what each printed, round by round."""
+        """Run all of them once in every round, there and back; return what each printed by rounds."""
         results: dict[str, list[dict[str, Any]]] = {entry.name: [] for entry in entries}
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}: {count} messages of {size} bytes")
-            for entry in entries:
+            for entry in entries[:: -1 if number % 2 else 1]:
                 results[entry.name].append(self.run(entry, count, size))
         return results
 

@@ -1,11 +1,15 @@
-"""Rows of figures, printed as one table and written as JSON."""
+"""Rows of figures, printed as one table and written as JSON.
+
+`python bench/table.py FILE…` prints what JSON files hold as a table for a page.
+"""
 
 from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +77,26 @@ def cells(row: Row) -> list[str]:
     return [row.name, what, _number(row.median) + unit, spread, row.against, row.target, *times]
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the rows as a table for a page; what was skipped is left out."""
+    lines = [
+        "| | what | median | range | against | target |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if not row.skipped:
+            name, what, median, spread, against, target, *_ = cells(row)
+            lines.append(f"| {name} | {what} | {median} | {spread} | {against} | {target} |")
+    return "\n".join(lines)
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of a JSON file."""
+    known = {field.name for field in fields(Row)}
+    figures = json.loads(path.read_text())["rows"]
+    return [Row(**{name: each[name] for name in known & each.keys()}) for each in figures]
+
+
 def _number(value: float) -> str:
     if value == int(value) and abs(value) < 1e9:
         return f"{value:.0f}"
@@ -84,3 +108,7 @@ def write(rows: Sequence[Row], path: Path, **more: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = [{**asdict(row), "median": row.median} for row in rows]
     path.write_text(json.dumps({**more, "rows": figures}, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    print(markdown([row for name in sys.argv[1:] for row in read(Path(name))]))

@@ -35,6 +35,7 @@ class Throughput:
             row.of("W1", "L3", "fan-out and three stages, 4 KiB", "≥ 1.25"),
             self._packed(row, "W1k", "L3", "W1 on packed storage", "≥ 1.5"),
             row.of("W1p", "W1", "W1 with a queue hop behind A", "≥ 0.8"),
+            row.of("W1n", "L3", "W1 whose lineage rows are forgotten"),
             row.of("W1", "W1n", "W1 with lineage, against without", "≥ 0.88", name="W1l"),
         ]
 

@@ -105,6 +105,9 @@ def test_the_suite_gives_a_figure_or_a_reason_for_every_row(tmp_path: Path) -> N
     assert all(len(row["values"]) == 2 or row["skipped"] for row in rows.values())
     assert rows["W1m"]["against"] == "L3m"
     assert rows["W2"]["note"] == "calls exactly the needed"
+    page = bench("table.py", tmp_path / "figures.json")
+    assert "| W2a | replay of everything behind A |" in page
+    assert all(row["skipped"] or f"| {name} |" in page for name, row in rows.items())
 
 
 def test_a_group_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
