@@ -16,7 +16,6 @@ from factflow_infra.storage import FilesystemStorageProvider, staged_file
 from factflow_infra.storage.empty_record import remove_if_empty
 from factflow_infra.storage.filesystem import Durability
 from factflow_infra.storage.layout import TEMP_PREFIX, record_key
-from factflow_infra.storage.listing import walk
 from factflow_infra.storage.staged_file import TemporaryFile, UnnamedFile, choose_staging
 from factflow_protocols.errors import (
     KeyRefusedError,
@@ -269,25 +268,6 @@ async def test_unfinished_and_foreign_files_are_not_listed(
     assert await keys_of(store, "") == ["a/b"]
     with pytest.raises(ObjectNotFoundError):
         await store.read("a/pipe")
-
-
-@pytest.mark.parametrize("held", [1, 7, 100, 1000])
-@pytest.mark.parametrize("records", [False, True])
-def test_a_large_folder_is_listed_some_names_at_a_time(
-    tmp_path: Path, held: int, records: bool
-) -> None:
-    """The order is the same, however few names are held; folders stand among them."""
-    names = [f"{n * 7919 % 500:03}" for n in range(100)]
-    for name in names:
-        (tmp_path / f"{name}.meta.json").write_text("{}")
-        (tmp_path / f"{name}.txt").write_text("x")
-        (tmp_path / f"{name}-folder").mkdir()
-        (tmp_path / f"{name}-folder" / "inside.meta.json").write_text("{}")
-        (tmp_path / f"{name}-folder" / "inside.txt").write_text("x")
-    extension = "" if records else ".txt"
-    expected = sorted(key + extension for name in names for key in (name, f"{name}-folder/inside"))
-    listed = [item.key for item in walk(str(tmp_path), "", records=records, held=held)]
-    assert listed == expected
 
 
 def test_staging_is_chosen_by_what_the_system_can_do(

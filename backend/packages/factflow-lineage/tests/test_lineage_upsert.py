@@ -21,7 +21,8 @@ from factflow_lineage import (
 )
 from factflow_lineage.batch import write_batch
 from factflow_lineage.buffer import LineageBuffer
-from factflow_lineage.tables import counters, durations, rows
+from factflow_lineage.row_values import entries_query
+from factflow_lineage.tables import COUNTED, durations, executions, rows, stages
 
 MakeEntry = Callable[..., PipelineLineageEntry]
 
@@ -112,6 +113,21 @@ def _histories(draw: st.DrawFn) -> tuple[list[PipelineLineageEntry], list[Pipeli
     return entries, draw(st.permutations(repeated))
 
 
+_NAMES = [executions.c.execution_id, stages.c.route_id, stages.c.stage, stages.c.adapter]
+_STAGES = stages.join(executions, executions.c.number == stages.c.execution_number)
+_CONTENTS: dict[str, sa.Select[Any]] = {
+    "rows": entries_query().add_columns(rows.c.unfinished).order_by(rows.c.id),
+    "counters": sa.select(*_NAMES, *(stages.c[name] for name in (*COUNTED, "duration_us")))
+    .select_from(_STAGES)
+    .where(sa.or_(*(stages.c[name] != 0 for name in COUNTED)))
+    .order_by(*_NAMES),
+    "durations": sa.select(*_NAMES, durations.c.bucket, durations.c.rows)
+    .select_from(_STAGES.join(durations, durations.c.stage_number == stages.c.number))
+    .order_by(*_NAMES, durations.c.bucket),
+}
+"""What is in the tables, but for numbers, which depend on who came first."""
+
+
 async def _final_state(batches: Sequence[Sequence[PipelineLineageEntry]]) -> dict[str, Any]:
     engine = create_async_engine("sqlite+aiosqlite://")
     try:
@@ -124,13 +140,8 @@ async def _final_state(batches: Sequence[Sequence[PipelineLineageEntry]]) -> dic
                 await write_batch(connection, buffer.head(1000))
                 await connection.commit()
             state: dict[str, Any] = {}
-            for table in (rows, counters, durations):
-                found = await connection.execute(sa.select(table).order_by(*table.primary_key))
-                state[table.name] = [
-                    values
-                    for values in map(tuple, found)
-                    if table is rows or any(values[len(table.primary_key) :])
-                ]
+            for name, query in _CONTENTS.items():
+                state[name] = [tuple(row) for row in await connection.execute(query)]
             return state
     finally:
         await engine.dispose()

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.outcome_store import OutcomeStore
+from factflow_engine.record_scan import scan
 from factflow_foundation import keys
 from factflow_foundation.records import OutcomeRecord
 from factflow_lineage.models import PipelineLineageEntry, entry_from_record
 from factflow_lineage.writer import LineageService
 from factflow_protocols.errors import RecordDamagedError
+from factflow_protocols.storage import RecordInfo
 
 CHUNK = 500
 
@@ -50,19 +52,15 @@ async def rebuild_rows(
     count = 0
     damaged: list[str] = []
     chunk: list[PipelineLineageEntry] = []
-    last = None
-    async for item in store.storage.list(keys.execution_prefix(execution_id), records=True):
-        key = keys.stood_in_for(item.key)
-        if key == last or not keys.is_stage_key(execution_id, key):
+
+    def of_a_stage(item: RecordInfo) -> bool:
+        return keys.is_stage_key(execution_id, item.key)
+
+    async for found in scan(store, keys.execution_prefix(execution_id), wanted=of_a_stage):
+        if isinstance(found.record, RecordDamagedError):
+            damaged.append(found.key)
             continue
-        last = key
-        try:
-            record = await store.find_listed(key)
-        except RecordDamagedError:
-            damaged.append(key)
-            continue
-        if record is not None:
-            chunk.append(row_of(graph, record))
+        chunk.append(row_of(graph, found.record))
         if len(chunk) == CHUNK:
             count += await lineage.rebuild(chunk)
             chunk = []

@@ -94,7 +94,11 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def with_input_keys(self) -> OutcomeRecord:
         """Return the record with every child told which artefact it starts from."""
-        if self.output_key is None or all(child.input_key for child in self.children):
+        if (
+            self.output_key is None
+            or not self.children
+            or all(child.input_key for child in self.children)
+        ):
             return self
         return msgspec.structs.replace(
             self,

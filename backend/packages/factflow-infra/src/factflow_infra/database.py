@@ -19,6 +19,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 BUSY_MILLISECONDS = 5_000
 READERS = 4
+CACHE_KIB = 16_384
+CHECKPOINT_PAGES = 8_000
+"""Of 4 KiB; eight times SQLite's own choice."""
 
 
 def sqlite_engine(
@@ -27,6 +30,7 @@ def sqlite_engine(
     read_only: bool = False,
     pool_size: int | None = None,
     durability: Literal["os", "fsync"] = "os",
+    many_writes: bool = False,
 ) -> AsyncEngine:
     """Return an engine for the file; nothing is opened before its first use.
 
@@ -34,7 +38,8 @@ def sqlite_engine(
     committed survives the process (`"os"`) or the machine (`"fsync"`). Each transaction takes the
     write lock at its start and covers schema changes too. Reading: `pool_size` connections (4), each
     transaction sees one state of the file, and an absent file is an error.
-    The engine's `url` names the file.
+    The engine's `url` names the file. `many_writes` is for a file that rows are poured into: more of it is
+    kept in memory, and pages that change again and again go from the log to the file less often.
     `await engine.dispose()` ends the connections' threads; without it the process does not end cleanly.
     Raises ValueError for a writing engine with more than one connection.
     """
@@ -63,6 +68,8 @@ def sqlite_engine(
         synchronous = "FULL" if durability == "fsync" else "NORMAL"
         pragmas += ["journal_mode = WAL", f"synchronous = {synchronous}"]
         pragmas += ["journal_size_limit = 67108864"]
+        if many_writes:
+            pragmas += [f"cache_size = -{CACHE_KIB}", f"wal_autocheckpoint = {CHECKPOINT_PAGES}"]
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -7,8 +7,9 @@ from factflow_lineage.errors import (
     LineageUnavailableError,
 )
 from factflow_lineage.filters import LineageFilter
+from factflow_lineage.listing import LineagePage
 from factflow_lineage.models import PipelineLineageEntry, StageStatus, entry_from_record
-from factflow_lineage.repository import LineagePage, PipelineLineageRepository
+from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.stats import ExecutionCounts, RouteCounts, StageStats
 from factflow_lineage.tables import create_schema
 from factflow_lineage.writer import LineageHealth, LineageService

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from factflow_lineage.completeness import count_pending, lower
-from factflow_lineage.counters import CounterMoves, StageOfExecution, insert_for
-from factflow_lineage.models import PipelineLineageEntry, rank, replaces
-from factflow_lineage.tables import row_values, rows
-
-ROWS_PER_STATEMENT = 100
-"""Keeps each turn on the event loop, which prepares the values, around a millisecond."""
-
-_WRITERS_LOCK = 0x666C696E  # any constant: the PostgreSQL advisory lock all lineage writers share
+from factflow_lineage.completeness import CountedRow, count_pending, lower
+from factflow_lineage.counters import CounterMoves
+from factflow_lineage.hex_text import packed
+from factflow_lineage.models import COMMITTED, PipelineLineageEntry, rank, replaces
+from factflow_lineage.parents import (
+    Adopted,
+    RowKey,
+    StandingRow,
+    adopt,
+    complete_children,
+    standing_rows,
+)
+from factflow_lineage.row_values import COLUMNS, RowPlace, row_values
+from factflow_lineage.stage_numbers import StageNumber, number_stages, stage_of
+from factflow_lineage.statements import Statements, in_transaction, insert_many
 
 
 async def write_batch(connection: AsyncConnection, entries: Sequence[PipelineLineageEntry]) -> None:
@@ -27,71 +30,164 @@ async def write_batch(connection: AsyncConnection, entries: Sequence[PipelineLin
     Rows that what stands outranks are left out (see `models.replaces`), so the same batch a second
     time changes nothing. Counters and `pending_children` follow in the same transaction.
     """
-    if connection.dialect.name == "postgresql":
-        # Two processes committing a parent and its child at once would each miss the other's row.
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK)))
-    standing = await _standing(connection, [entry.id for entry in entries])
-    moves = CounterMoves()
-    taken: list[PipelineLineageEntry] = []
-    for entry in entries:
-        old = standing.get(entry.id)
-        if old is not None:
-            if not replaces(_rank(entry), _rank(old)):
+    await in_transaction(connection, lambda statements: write_entries(statements, entries))
+
+
+def write_entries(statements: Statements, entries: Sequence[PipelineLineageEntry]) -> None:
+    """Write entries; see `write_batch`. The transaction must keep other writers of lineage out: they
+    would give the same numbers, and a parent and its child committed at once would miss each other."""
+    _Batch(statements, entries).write()
+
+
+class _Row:
+    """An entry that is to be written, and what becomes known of its row step by step."""
+
+    __slots__ = ("enters", "entry", "key", "number", "parent_number", "stage", "stood")
+
+    def __init__(
+        self,
+        entry: PipelineLineageEntry,
+        key: RowKey,
+        stage: StageNumber,
+        number: int,
+        *,
+        stood: bool,
+    ) -> None:
+        self.entry = entry
+        self.key = key
+        self.stage = stage
+        self.number = number
+        self.stood = stood
+        self.parent_number: int | None = None
+        self.enters = True
+
+
+class _Batch:
+    """The rows of one transaction."""
+
+    def __init__(self, statements: Statements, entries: Sequence[PipelineLineageEntry]) -> None:
+        self._statements = statements
+        self._moves = CounterMoves()
+        self._standing: dict[RowKey, StandingRow] = {}
+        self._rows: dict[RowKey, _Row] = {}
+        self._take(entries)
+
+    def write(self) -> None:
+        """Write the rows and all they move."""
+        rows = list(self._rows.values())
+        adopted = self._adopt(rows)
+        self._find_parents(rows)
+        committed = self._count_children(rows, adopted)
+        standing = {row.number: row for row in self._standing.values()}
+        lowered = count_pending(self._statements, committed, standing)
+        self._count_waiting(rows, committed, lowered)
+        insert_many(
+            self._statements,
+            "lineage_rows",
+            COLUMNS,
+            _values([row for row in rows if not row.stood], committed),
+        )
+        self._replace([row for row in rows if row.stood], committed)
+        lower(self._statements, lowered)
+        self._moves.write(self._statements)
+
+    def _take(self, entries: Sequence[PipelineLineageEntry]) -> None:
+        """Take in what is to be written, and count it in and what it replaces out."""
+        named = [stage_of(entry) for entry in entries]
+        numbered = number_stages(self._statements, named)
+        stages = [numbered[stage] for stage in named]
+        keys = [
+            (stage.block, packed(entry.id)) for stage, entry in zip(stages, entries, strict=True)
+        ]
+        self._standing = standing = standing_rows(self._statements, keys)
+        ((last,),) = self._statements.fetch("SELECT coalesce(max(number), 0) FROM lineage_rows")
+        moves = self._moves
+        for entry, key, stage in zip(entries, keys, stages, strict=True):
+            old = standing.get(key)
+            if old is None:
+                last += 1
+                self._rows[key] = _Row(entry, key, stage, last, stood=False)
+            elif replaces(_rank(entry), _rank(old)):
+                moves.leave(old.stage_number, old.status)
+                self._rows[key] = _Row(entry, key, stage, old.number, stood=True)
+            else:
                 continue
-            stage = StageOfExecution(old.execution_id, old.route_id, old.stage, old.adapter)
-            moves.leave(stage, old.status)
-        moves.enter(entry)
-        taken.append(entry)
-    counts = await count_pending(connection, [entry for entry in taken if entry.committed])
-    await _upsert(connection, taken, counts.written)
-    await lower(connection, counts.lowered)
-    await moves.write(connection)
+            moves.enter(stage.number, entry)
+
+    def _adopt(self, rows: Sequence[_Row]) -> Adopted:
+        """Let the new rows have their orphans; what was read of these before is brought up to date."""
+        adopted = adopt(self._statements, [(row.key, row.number) for row in rows if not row.stood])
+        if adopted.parents:
+            for key, row in self._standing.items():
+                parent = adopted.parents.get(row.number, row.parent_number)
+                self._standing[key] = row._replace(parent_number=parent)
+        return adopted
+
+    def _find_parents(self, rows: Sequence[_Row]) -> None:
+        """Find out which row each stands below, in the batch or in the database."""
+        below: list[tuple[_Row, RowKey]] = []
+        for row in rows:
+            parent_id = row.entry.parent_id
+            if parent_id is None:
+                continue
+            key = row.stage.block, packed(parent_id)
+            parent = self._rows.get(key)
+            if parent is None:
+                below.append((row, key))
+            else:
+                row.parent_number = parent.number
+                row.enters = parent.entry.message_id != row.entry.message_id
+        missing = {key for _, key in below} - self._standing.keys()
+        self._standing |= standing_rows(self._statements, missing)
+        for row, key in below:
+            standing = self._standing.get(key)
+            if standing is not None:
+                row.parent_number = standing.number
+                row.enters = standing.message_id != packed(row.entry.message_id)
+
+    def _count_children(self, rows: Sequence[_Row], adopted: Adopted) -> dict[int, CountedRow]:
+        """Return the rows that turn committed, with how many children each still waits for."""
+        waited = [row.number for row in rows if row.stood and row.entry.expected_children > 0]
+        known = adopted.complete | complete_children(self._statements, waited)
+        return {
+            row.number: CountedRow(
+                row.parent_number,
+                max(0, row.entry.expected_children - (known[row.number] if known else 0)),
+                row.entry.status,
+            )
+            for row in rows
+            if row.entry.status in COMMITTED
+        }
+
+    def _count_waiting(
+        self,
+        rows: Sequence[_Row],
+        committed: Mapping[int, CountedRow],
+        lowered: Mapping[int, CountedRow],
+    ) -> None:
+        for row in rows:
+            if row.entry.status == "completed" and committed[row.number].pending:
+                self._moves.wait(row.stage.number, 1)
+        for counted in lowered.values():
+            if counted.status == "completed" and not counted.pending:
+                self._moves.wait(counted.stage_number, -1)
+
+    def _replace(self, rows: Sequence[_Row], committed: Mapping[int, CountedRow]) -> None:
+        """Write entries over the rows that stand."""
+        columns = ", ".join(f"{name} = ?" for name in COLUMNS)
+        self._statements.run_each(
+            f"UPDATE lineage_rows SET {columns} WHERE number = ?",  # noqa: S608 - names of ours
+            [(*values, values[0]) for values in _values(rows, committed)],
+        )
 
 
-def _rank(row: Any) -> tuple[int, int, int, float] | None:
+def _rank(row: PipelineLineageEntry | StandingRow) -> tuple[int, int, int, float] | None:
     return rank(row.status, row.generation, row.attempts, row.started_at)
 
 
-async def _standing(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Any]:
-    c = rows.c
-    found = await connection.execute(
-        sa.select(
-            c.id,
-            c.execution_id,
-            c.route_id,
-            c.stage,
-            c.adapter,
-            c.status,
-            c.generation,
-            c.attempts,
-            c.started_at,
-        ).where(c.id.in_(ids))
-    )
-    return {row.id: row for row in found}
-
-
-async def _upsert(
-    connection: AsyncConnection, entries: Sequence[PipelineLineageEntry], pending: Mapping[str, int]
-) -> None:
-    text, in_order = _upsert_statement(connection.dialect)
-    for start in range(0, len(entries), ROWS_PER_STATEMENT):
-        some = entries[start : start + ROWS_PER_STATEMENT]
-        values = [in_order(row_values(entry, pending.get(entry.id, 0))) for entry in some]
-        await connection.exec_driver_sql(text, values)
-
-
-@functools.lru_cache(maxsize=8)
-def _upsert_statement(
-    dialect: sa.Dialect,
-) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
-    """Return the statement in the driver's own words, and what puts a row's values in its order.
-
-    Every row passes here; going through SQLAlchemy's parameters row by row costs as much as the rest.
-    """
-    insert = insert_for(dialect, rows)
-    replaced = {c.name: insert.excluded[c.name] for c in rows.c if not c.primary_key}
-    statement = insert.on_conflict_do_update(index_elements=[rows.c.id], set_=replaced)
-    compiled = statement.compile(dialect=dialect, column_keys=[c.name for c in rows.c])
-    if not compiled.positiontup:
-        raise TypeError(f"the driver of {dialect.name} takes its parameters by name")
-    return compiled.string, itemgetter(*compiled.positiontup)
+def _values(rows: Sequence[_Row], committed: Mapping[int, CountedRow]) -> Iterator[tuple[Any, ...]]:
+    for row in rows:
+        counted = committed.get(row.number)
+        pending = 0 if counted is None else counted.pending
+        place = RowPlace(row.number, row.stage, row.key[1], row.parent_number, row.enters, pending)
+        yield row_values(row.entry, place)

@@ -9,109 +9,89 @@ Each complete child is thus counted exactly once, in whatever order rows arrive.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from factflow_lineage.models import COMMITTED, PipelineLineageEntry
-from factflow_lineage.tables import rows
+from factflow_lineage.models import COMMITTED, StageStatus
+from factflow_lineage.parents import StandingRow, numbered_rows
+from factflow_lineage.row_values import unfinished
+from factflow_lineage.statements import Statements
 
 
-@dataclass(slots=True)
-class _Parent:
-    parent_id: str | None
-    pending: int
+class CountedRow:
+    """A committed row whose count is at work. `stage_number` is known of rows that stand already."""
+
+    __slots__ = ("parent_number", "pending", "stage_number", "status")
+
+    def __init__(
+        self,
+        parent_number: int | None,
+        pending: int,
+        status: StageStatus,
+        stage_number: int = 0,
+    ) -> None:
+        self.parent_number = parent_number
+        self.pending = pending
+        self.status = status
+        self.stage_number = stage_number
 
 
-@dataclass(frozen=True, slots=True)
-class PendingCounts:
-    """`written`: the count of each row of the batch that turns committed; `lowered`: new counts of
-    rows that stand in the database."""
+def count_pending(
+    statements: Statements,
+    committed: Mapping[int, CountedRow],
+    standing: Mapping[int, StandingRow],
+) -> dict[int, CountedRow]:
+    """Lower the counts of `committed` rows, about to turn so, and of rows above them, by all that these
+    rows complete. Rows go by their numbers.
 
-    written: Mapping[str, int]
-    lowered: Mapping[str, int]
-
-
-async def count_pending(
-    connection: AsyncConnection, committed: Sequence[PipelineLineageEntry]
-) -> PendingCounts:
-    """Work out what these rows, about to turn committed, do to themselves and to rows above them.
-
-    Reads only, before anything of the batch is written: one query for the children that came first and
-    one per level above the batch.
+    Returns the rows that stand in the database and have a new count. Reads only, before anything of the
+    batch is written; `standing` rows are known already, and each level above them is one query.
     """
-    came_first = await _complete_children(
-        connection, [entry.id for entry in committed if entry.expected_children > 0]
-    )
-    parents = {
-        entry.id: _Parent(
-            entry.parent_id, max(0, entry.expected_children - came_first.get(entry.id, 0))
-        )
-        for entry in committed
-    }
-    own = set(parents)
-    lowered: set[str] = set()
-    completed = Counter(
-        parent.parent_id
-        for parent in parents.values()
-        if parent.pending == 0 and parent.parent_id is not None
+    counted = dict(committed)
+    lowered: dict[int, CountedRow] = {}
+    completed: Counter[int | None] = Counter(
+        row.parent_number for row in committed.values() if row.pending == 0
     )
     while completed:
-        parents |= await _waiting(connection, completed.keys() - parents.keys())
-        above: Counter[str] = Counter()
-        for row_id, count in completed.items():
-            parent = parents.get(row_id)
-            if parent is None or parent.pending == 0:
+        del completed[None]
+        _look_up(statements, counted, completed.keys() - counted.keys(), standing)
+        above: Counter[int | None] = Counter()
+        for number, count in completed.items():
+            row = counted.get(number) if number is not None else None
+            if row is None or number is None or row.pending == 0:
                 continue  # not committed yet: the child is counted when the parent is
-            parent.pending = max(0, parent.pending - count)
-            lowered.add(row_id)
-            if parent.pending == 0 and parent.parent_id is not None:
-                above[parent.parent_id] += 1
+            row.pending = max(0, row.pending - count)
+            if number not in committed:
+                lowered[number] = row
+            if row.pending == 0:
+                above[row.parent_number] += 1
         completed = above
-    return PendingCounts(
-        {row_id: parents[row_id].pending for row_id in own},
-        {row_id: parents[row_id].pending for row_id in sorted(lowered - own)},
-    )
+    return lowered
 
 
-async def lower(connection: AsyncConnection, counts: Mapping[str, int]) -> None:
+def lower(statements: Statements, lowered: Mapping[int, CountedRow]) -> None:
     """Write new counts of rows that stand in the database."""
-    if not counts:
-        return
-    statement = (
-        sa.update(rows)
-        .where(rows.c.id == sa.bindparam("row_id"))
-        .values(pending_children=sa.bindparam("pending"))
+    statements.run_each(
+        "UPDATE lineage_rows SET pending_children = ?, unfinished = ? WHERE number = ?",
+        [
+            (row.pending, unfinished(row.status, row.pending), number)
+            for number, row in sorted(lowered.items())
+        ],
     )
-    values = [{"row_id": row_id, "pending": pending} for row_id, pending in counts.items()]
-    await connection.execute(statement, values)
 
 
-async def _complete_children(
-    connection: AsyncConnection, parents: Collection[str]
-) -> dict[str, int]:
-    if not parents:
-        return {}
-    found = await connection.execute(
-        sa.select(rows.c.parent_id, sa.func.count())
-        .where(
-            rows.c.parent_id.in_(parents),
-            rows.c.status.in_(COMMITTED),
-            rows.c.pending_children == 0,
-        )
-        .group_by(rows.c.parent_id)
-    )
-    return {row[0]: row[1] for row in found}
-
-
-async def _waiting(connection: AsyncConnection, ids: Collection[str]) -> dict[str, _Parent]:
-    if not ids:
-        return {}
-    found = await connection.execute(
-        sa.select(rows.c.id, rows.c.parent_id, rows.c.pending_children).where(
-            rows.c.id.in_(ids), rows.c.status.in_(COMMITTED), rows.c.pending_children > 0
-        )
-    )
-    return {row_id: _Parent(parent_id, pending) for row_id, parent_id, pending in found}
+def _look_up(
+    statements: Statements,
+    counted: dict[int, CountedRow],
+    wanted: Iterable[int | None],
+    standing: Mapping[int, StandingRow],
+) -> None:
+    """Add rows that stand committed in the database to those that are counted."""
+    numbers = [number for number in wanted if number is not None]
+    unknown = [number for number in numbers if number not in standing]
+    found = {**standing, **numbered_rows(statements, unknown)} if unknown else standing
+    for number in numbers:
+        row = found.get(number)
+        if row is not None and row.status in COMMITTED:
+            counted[number] = CountedRow(
+                row.parent_number, row.pending_children, row.status, row.stage_number
+            )

@@ -1,88 +1,63 @@
-"""Counts per (execution, route, stage, adapter), moved when a row changes its status."""
+"""Counts per stage of an execution, moved when a row changes its status."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from factflow_lineage.histogram import bucket_of, microseconds
-from factflow_lineage.models import PipelineLineageEntry, StageStatus
-from factflow_lineage.tables import counters, durations
+from factflow_lineage.models import COMMITTED, PipelineLineageEntry, StageStatus
+from factflow_lineage.statements import Statements
+from factflow_lineage.tables import COUNTED
 
-
-class StageOfExecution(NamedTuple):
-    """What a row of counters is about."""
-
-    execution_id: str
-    route_id: str
-    stage: str
-    adapter: str
+_MOVED = (*COUNTED, "duration_us")
 
 
 class CounterMoves:
-    """The changes one batch makes, summed up before they are written."""
+    """The changes one batch makes, summed up before they are written. Stages go by their numbers."""
 
     def __init__(self) -> None:
-        self._counts: dict[StageOfExecution, Counter[str]] = defaultdict(Counter)
-        self._buckets: Counter[tuple[StageOfExecution, int]] = Counter()
+        self._counts: dict[int, Counter[str]] = defaultdict(Counter)
+        self._buckets: Counter[tuple[int, int]] = Counter()
 
-    def leave(self, stage: StageOfExecution, status: StageStatus) -> None:
+    def leave(self, stage_number: int, status: StageStatus) -> None:
         """Take out a row that is being replaced; only uncommitted rows ever are."""
-        self._counts[stage][status] -= 1
+        self._counts[stage_number][status] -= 1
 
-    def enter(self, entry: PipelineLineageEntry) -> None:
+    def enter(self, stage_number: int, entry: PipelineLineageEntry) -> None:
         """Count a row in as it is written."""
-        stage = StageOfExecution(entry.execution_id, entry.route_id, entry.stage, entry.adapter)
-        counts = self._counts[stage]
+        counts = self._counts[stage_number]
         counts[entry.status] += 1
-        if not entry.committed:
+        if entry.status not in COMMITTED:
             return
         duration = microseconds(entry.duration_ms)
-        counts["filtered"] += entry.outcome == "filtered"
-        counts["settled"] += not entry.continues
+        if entry.outcome == "filtered":
+            counts["filtered"] += 1
+        if not entry.continues:
+            counts["settled"] += 1
         counts["duration_us"] += round(duration)
-        self._buckets[stage, bucket_of(duration)] += 1
+        self._buckets[stage_number, bucket_of(duration)] += 1
 
-    async def write(self, connection: AsyncConnection) -> None:
-        """Add the changes to what stands, in two statements."""
-        names = [column.name for column in counters.c if not column.primary_key]
-        counts = [
-            {**stage._asdict(), **{name: moved[name] for name in names}}
-            for stage, moved in sorted(self._counts.items())
-            if any(moved.values())
-        ]
-        buckets = [
-            {**stage._asdict(), "bucket": bucket, "number": number}
-            for (stage, bucket), number in sorted(self._buckets.items())
-        ]
-        await _add(connection, counters, counts)
-        await _add(connection, durations, buckets)
+    def wait(self, stage_number: int, rows: int) -> None:
+        """Count completed rows that came to wait for a child, or (negative) wait no longer."""
+        self._counts[stage_number]["waiting"] += rows
 
-
-async def _add(
-    connection: AsyncConnection, table: sa.Table, values: Sequence[dict[str, Any]]
-) -> None:
-    if not values:
-        return
-    insert = insert_for(connection.dialect, table)
-    added = {
-        column.name: column + insert.excluded[column.name]
-        for column in table.c
-        if not column.primary_key
-    }
-    keys = list(table.primary_key.columns)
-    await connection.execute(
-        insert.on_conflict_do_update(index_elements=keys, set_=added), list(values)
-    )
-
-
-def insert_for(dialect: sa.Dialect, table: sa.Table) -> sqlite.dml.Insert | postgresql.dml.Insert:
-    """Return the insert that knows `ON CONFLICT`; SQLAlchemy has one per database, alike in use."""
-    if dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    def write(self, statements: Statements) -> None:
+        """Add the changes to what stands."""
+        added = ", ".join(f"{name} = {name} + ?" for name in _MOVED)
+        statements.run_each(
+            f"UPDATE lineage_stages SET {added} WHERE number = ?",  # noqa: S608 - names of ours
+            [
+                (*(moved[name] for name in _MOVED), stage_number)
+                for stage_number, moved in sorted(self._counts.items())
+                if any(moved.values())
+            ],
+        )
+        statements.run_each(
+            "INSERT INTO lineage_durations (stage_number, bucket, rows) VALUES (?, ?, ?) "
+            "ON CONFLICT (stage_number, bucket) DO UPDATE "
+            "SET rows = lineage_durations.rows + excluded.rows",
+            [
+                (stage_number, bucket, number)
+                for (stage_number, bucket), number in sorted(self._buckets.items())
+            ],
+        )

@@ -30,15 +30,15 @@ class DatabaseFile:
             return None
         return status.st_dev, status.st_ino
 
-    def set_aside(self) -> Path | None:
-        """Rename the file, so that a new one can be made; return where it is now.
+    def set_aside(self, why: str = "damaged") -> Path | None:
+        """Rename the file, so that a new one can be made; return where it is now: `.WHY` behind its name.
 
         None when there is no file, or it cannot be renamed.
         """
         if self.path is None:
             return None
         for number in itertools.count(1):
-            suffix = ".damaged" if number == 1 else f".damaged-{number}"
+            suffix = f".{why}" if number == 1 else f".{why}-{number}"
             aside = self.path.with_name(self.path.name + suffix)
             if not aside.exists():
                 break

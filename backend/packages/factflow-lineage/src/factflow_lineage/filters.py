@@ -9,13 +9,15 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from factflow_lineage.errors import LineageFilterError
+from factflow_lineage.id_search import asked, of_message
 from factflow_lineage.models import STATUSES
-from factflow_lineage.tables import rows
+from factflow_lineage.tables import executions, rows, stages
 
 MAX_LIMIT = 10_000
 LARGEST_OFFSET = 2**62
-COUNTED_FILTERS = frozenset({"execution_id", "route_id", "stage", "adapter"})
 _HOW = frozenset({"sort_order", "limit", "offset"})
+_STAGE = ("route_id", "stage", "adapter")
+_COUNTED = frozenset({"execution_id", *_STAGE, "status"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +63,40 @@ class LineageFilter:
     def counted(self) -> bool:
         """Tell whether the counters know how many rows match, so that none need be looked at."""
         given = {field.name for field in fields(self) if getattr(self, field.name) is not None}
-        return given - _HOW <= COUNTED_FILTERS
+        return given - _HOW <= _COUNTED
 
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions on the table of rows."""
+    @property
+    def names_stages(self) -> bool:
+        """Tell whether rows are narrowed by their route, stage or adapter."""
+        return any(getattr(self, name) is not None for name in _STAGE)
+
+    @property
+    def finds_few(self) -> bool:
+        """Tell whether there is an index, by execution, of just the rows of this kind."""
+        uncommon = self.status is not None and self.status != "completed"
+        return uncommon or self.error_type is not None or self.is_root is True
+
+    def stage_conditions(self) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions on the table of stages, joined with that of executions."""
+        found = [
+            stages.c[name] == asked(getattr(self, name))
+            for name in _STAGE
+            if getattr(self, name) is not None
+        ]
+        if self.execution_id is not None:
+            found.append(executions.c.execution_id == asked(self.execution_id))
+        return found
+
+    def row_conditions(self) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions on the table of rows, all but those on execution and stage."""
         c = rows.c
-        equal = ("execution_id", "route_id", "stage", "adapter", "message_id", "batch_id")
-        found = [c[name] == _asked(getattr(self, name)) for name in equal if getattr(self, name)]
-        found += [sa.false() for name in equal if getattr(self, name) == ""]
+        found: list[sa.ColumnElement[bool]] = []
+        if self.batch_id is not None:
+            found.append(c.batch_id == asked(self.batch_id))
+        if self.message_id is not None:
+            found.append(c.number.in_(of_message(self.message_id)))
         if self.status is not None:
-            found.append(_has_status(self.status))
+            found += _has_status(self.status)
         if self.is_root is not None:
             found.append(c.parent_id.is_(None) if self.is_root else c.parent_id.is_not(None))
         if self.url is not None:
@@ -78,7 +104,7 @@ class LineageFilter:
         if self.title is not None:
             found.append(_holds(c.metadata["title"], self.title))
         if self.error_type is not None:
-            found.append(c.error["type"].as_string() == _asked(self.error_type))
+            found += [c.error.is_not(None), c.error["type"].as_string() == asked(self.error_type)]
         if self.started_after is not None:
             found.append(c.started_at >= self.started_after)
         if self.started_before is not None:
@@ -94,20 +120,19 @@ def check_page(limit: int, offset: int) -> None:
         raise LineageFilterError(f"offset is {offset}", hint="a number from 0")
 
 
-def _has_status(status: str) -> sa.ColumnElement[bool]:
+def _has_status(status: str) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions that the effective status be this one, each with what finds its index:
+    a database knows that a partial index serves when its own words are used, and no parameters."""
     c = rows.c
-    ended = c.status == "completed"
+    is_status = c.status == sa.literal_column(f"'{status}'")
     if status == "completed":
-        return sa.and_(ended, c.pending_children == 0)
+        return [is_status, c.pending_children == 0]
+    if status == "failed":
+        return [is_status]
     if status == "processing":
-        return sa.or_(c.status == status, sa.and_(ended, c.pending_children > 0))
-    return c.status == status
+        is_status = sa.or_(is_status, c.status == "completed")
+    return [c.unfinished.is_not(None), is_status]
 
 
 def _holds(field: Any, part: str) -> sa.ColumnElement[bool]:
-    return sa.func.lower(field.as_string()).contains(_asked(part).lower(), autoescape=True)
-
-
-def _asked(text: str) -> str:
-    """Return what can be sent to a database in place of text that no stored value could equal."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    return sa.func.lower(field.as_string()).contains(asked(part).lower(), autoescape=True)

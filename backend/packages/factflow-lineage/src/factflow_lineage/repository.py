@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_lineage.chain import LineageChain, read_chain
 from factflow_lineage.database_file import DatabaseFile
-from factflow_lineage.errors import LineageNotFoundError, LineageUnavailableError
+from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.filters import LineageFilter, check_page
+from factflow_lineage.listing import LineagePage, count_matching, list_rows, read_chosen
 from factflow_lineage.models import PipelineLineageEntry
+from factflow_lineage.row_search import execution_number, find_row
 from factflow_lineage.stats import (
     ExecutionCounts,
     StageStats,
@@ -23,22 +24,7 @@ from factflow_lineage.stats import (
     read_counts,
     read_stats,
 )
-from factflow_lineage.tables import entry_from_row, rows
-
-
-@dataclass(frozen=True, slots=True)
-class LineagePage:
-    """A part of a listing; `total` rows match in all."""
-
-    entries: tuple[PipelineLineageEntry, ...]
-    total: int
-    limit: int
-    offset: int
-
-    @property
-    def has_more(self) -> bool:
-        """Tell whether rows follow this page."""
-        return self.offset + len(self.entries) < self.total
+from factflow_lineage.tables import rows
 
 
 class PipelineLineageRepository:
@@ -58,61 +44,45 @@ class PipelineLineageRepository:
             sa.event.listen(engine.sync_engine, "connect", _fold_all_letters)
 
     async def list(self, filters: LineageFilter | None = None) -> LineagePage:
-        """Return the rows that match, ordered by start and id."""
-        filters = filters or LineageFilter()
-        conditions = filters.conditions()
-        order: list[Any] = [rows.c.started_at, rows.c.id]
-        if filters.sort_order == "desc":
-            order = [column.desc() for column in order]
+        """Return the rows that match, by start; those of the same start as they were first written."""
         async with self._reading() as connection:
-            if filters.counted:
-                total = await count_rows(connection, filters)
-            else:
-                total = await _count(connection, conditions)
-            chosen = _select(conditions, order, filters.limit, filters.offset)
-            return LineagePage(
-                await _entries(connection, chosen), total, filters.limit, filters.offset
-            )
+            return await list_rows(connection, filters or LineageFilter())
 
     async def get(self, wanted: str) -> PipelineLineageEntry:
         """Return one row."""
         async with self._reading() as connection:
-            return await _find(connection, wanted)
+            return (await find_row(connection, wanted)).entry
 
     async def chain(self, wanted: str, *, across_replays: bool = False) -> LineageChain:
         """Return a row with its ancestors and descendants, within its execution; `across_replays`
         goes up into the executions it was replayed from."""
         async with self._reading() as connection:
-            entry = await _find(connection, wanted)
-            return await read_chain(connection, entry, across_replays=across_replays)
+            row = await find_row(connection, wanted)
+            return await read_chain(connection, row, across_replays=across_replays)
 
     async def children(self, wanted: str, *, limit: int = 1000, offset: int = 0) -> LineagePage:
-        """Return the rows that name this one as their parent, ordered by start and id."""
+        """Return the rows that name this one as their parent, in the order they were first written."""
         check_page(limit, offset)
         async with self._reading() as connection:
-            entry = await _find(connection, wanted)
-            conditions = [
-                rows.c.parent_id == entry.id,
-                rows.c.execution_id == entry.execution_id,
-            ]
-            total = await _count(connection, conditions)
-            order = [rows.c.started_at, rows.c.id]
-            chosen = _select(conditions, order, limit, offset)
-            return LineagePage(await _entries(connection, chosen), total, limit, offset)
+            row = await find_row(connection, wanted)
+            conditions = [rows.c.parent_number == row.number]
+            return await _page(connection, conditions, [rows.c.number], limit=limit, offset=offset)
 
     async def failures(
         self, execution_id: str | None = None, *, limit: int = 100, offset: int = 0
     ) -> LineagePage:
         """Return failed rows, the latest failure first."""
         check_page(limit, offset)
-        conditions = [rows.c.status == sa.literal_column("'failed'")]  # a literal finds the index
+        failed = LineageFilter(execution_id=execution_id, status="failed")
+        conditions = failed.row_conditions()
         if execution_id is not None:
-            conditions.append(rows.c.execution_id == execution_id)
-        order = [rows.c.completed_at.desc(), rows.c.id.desc()]
+            conditions.append(rows.c.execution_number == execution_number(execution_id))
+        order = [rows.c.completed_at.desc(), rows.c.number.desc()]
         async with self._reading() as connection:
-            total = await _count(connection, conditions)
-            chosen = _select(conditions, order, limit, offset)
-            return LineagePage(await _entries(connection, chosen), total, limit, offset)
+            total = await count_rows(connection, failed)
+            return await _page(
+                connection, conditions, order, limit=limit, offset=offset, total=total
+            )
 
     async def stats(self, execution_id: str) -> tuple[StageStats, ...]:
         """Return counts and durations per stage; empty for an execution without rows."""
@@ -150,34 +120,17 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-async def _find(connection: AsyncConnection, wanted: str) -> PipelineLineageEntry:
-    asked = wanted.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
-    row = (await connection.execute(sa.select(rows).where(rows.c.id == asked))).first()
-    if row is not None:
-        return entry_from_row(row)
-    found = await connection.execute(sa.select(rows).where(rows.c.message_id == asked))
-    of_message = [entry_from_row(row) for row in found]
-    if not of_message:
-        raise LineageNotFoundError(wanted)
-    passed = {entry.parent_id for entry in of_message}
-    furthest = [entry for entry in of_message if entry.id not in passed] or of_message
-    return max(furthest, key=lambda entry: (entry.started_at, entry.id))
-
-
-async def _count(connection: AsyncConnection, conditions: list[sa.ColumnElement[bool]]) -> int:
-    found = await connection.execute(
-        sa.select(sa.func.count()).select_from(rows).where(*conditions)
-    )
-    return int(found.scalar_one())
-
-
-def _select(
-    conditions: list[sa.ColumnElement[bool]], order: list[Any], limit: int, offset: int
-) -> sa.Select[Any]:
-    return sa.select(rows).where(*conditions).order_by(*order).limit(limit).offset(offset)
-
-
-async def _entries(
-    connection: AsyncConnection, chosen: sa.Select[Any]
-) -> tuple[PipelineLineageEntry, ...]:
-    return tuple(entry_from_row(row) for row in await connection.execute(chosen))
+async def _page(
+    connection: AsyncConnection,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    order: Sequence[Any],
+    *,
+    limit: int,
+    offset: int,
+    total: int | None = None,
+) -> LineagePage:
+    if total is None:
+        total = await count_matching(connection, conditions)
+    chosen = sa.select(rows.c.number).where(*conditions).order_by(*order)
+    entries = await read_chosen(connection, chosen.limit(limit).offset(offset), order)
+    return LineagePage(entries, total, limit, offset)

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from factflow_lineage.filters import COUNTED_FILTERS, LineageFilter
+from factflow_lineage.filters import LineageFilter
 from factflow_lineage.histogram import quantile_ms
-from factflow_lineage.tables import counters, durations
+from factflow_lineage.tables import durations, executions, stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +58,27 @@ class ExecutionCounts:
 
 async def read_stats(connection: AsyncConnection, execution_id: str) -> list[StageStats]:
     """Return the stages of an execution, sorted by route, stage and adapter."""
-    histograms: dict[tuple[str, str, str], dict[int, int]] = defaultdict(dict)
+    histograms: dict[int, dict[int, int]] = defaultdict(dict)
+    d, c = durations.c, stages.c
+    of_execution = executions.c.execution_id == execution_id
     found = await connection.execute(
-        sa.select(durations).where(durations.c.execution_id == execution_id)
+        sa.select(d.stage_number, d.bucket, d.rows)
+        .join(stages, c.number == d.stage_number)
+        .join(executions, executions.c.number == c.execution_number)
+        .where(of_execution)
     )
-    for row in found:
-        histograms[row.route_id, row.stage, row.adapter][row.bucket] = row.number
+    for stage_number, bucket, number in found:
+        histograms[stage_number][bucket] = number
     found = await connection.execute(
-        sa.select(counters)
-        .where(counters.c.execution_id == execution_id)
-        .order_by(counters.c.route_id, counters.c.stage, counters.c.adapter)
+        _stages().where(of_execution).order_by(c.route_id, c.stage, c.adapter)
     )
-    return [
-        _stage_stats(row, histograms[row.route_id, row.stage, row.adapter])
-        for row in found
-        if _rows_counted(row)
-    ]
+    return [_stage_stats(row, histograms[row.number]) for row in found if _rows_counted(row)]
 
 
 async def read_counts(connection: AsyncConnection, execution_id: str) -> ExecutionCounts:
     """Return how many messages an execution's routes have seen and settled."""
     by_route: dict[str, Counter[str]] = defaultdict(Counter)
-    found = await connection.execute(
-        sa.select(counters).where(counters.c.execution_id == execution_id)
-    )
+    found = await connection.execute(_stages().where(executions.c.execution_id == execution_id))
     for row in found:
         by_route[row.route_id].update(
             completed=row.settled - row.failed,
@@ -102,15 +99,23 @@ async def read_counts(connection: AsyncConnection, execution_id: str) -> Executi
 
 async def count_rows(connection: AsyncConnection, filters: LineageFilter) -> int:
     """Return how many rows match filters that are `counted`."""
-    c = counters.c
-    given = {name: getattr(filters, name) for name in COUNTED_FILTERS}
-    total = c.pending + c.processing + c.completed + c.failed + c.cancelled
-    found = await connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(total), 0)).where(
-            *(c[name] == value for name, value in given.items() if value is not None)
-        )
-    )
+    c = stages.c
+    counted: sa.ColumnElement[int] = c.pending + c.processing + c.completed + c.failed + c.cancelled
+    if filters.status == "completed":
+        counted = c.completed - c.waiting
+    elif filters.status == "processing":
+        counted = c.processing + c.waiting
+    elif filters.status is not None:
+        counted = c[filters.status]
+    query = sa.select(sa.func.coalesce(sa.func.sum(counted), 0)).select_from(stages)
+    if filters.execution_id is not None:
+        query = query.join(executions, executions.c.number == c.execution_number)
+    found = await connection.execute(query.where(*filters.stage_conditions()))
     return int(found.scalar_one())
+
+
+def _stages() -> sa.Select[Any]:
+    return sa.select(stages).join(executions, executions.c.number == stages.c.execution_number)
 
 
 def _rows_counted(row: Any) -> int:

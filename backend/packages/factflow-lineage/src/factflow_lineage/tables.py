@@ -1,40 +1,96 @@
-"""The lineage tables, for SQLite and PostgreSQL alike."""
+"""The lineage tables, for SQLite and PostgreSQL alike.
+
+Derived ids are random: an index of them has each new row touch a page anywhere in it, which costs more
+than the row itself, and more with every row there is. So there is as little of that as can be:
+
+- Rows stand in *blocks*: an execution belongs to the block that was current when its first row came, and
+  a block covers about `ROWS_PER_BLOCK` rows or one large execution. What is found by an id is indexed by
+  (block, id), and new rows touch the pages of the executions of these days only. Whoever asks for an id
+  without its execution looks into every block.
+- A row knows its parent by number, and numbers are given in the order of writing. A row whose parent is
+  not there yet (an *orphan*) is told the number when the parent comes.
+- Only the row with which a message `enters` is indexed by message; the others are found from it.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from factflow_foundation.records import ErrorInfo
-from factflow_lineage.models import PipelineLineageEntry, error_fields
+from factflow_lineage.hex_text import HexText
+
+ROWS_PER_BLOCK = 100_000
 
 schema = sa.MetaData()
+
+
+def _number() -> sa.Column[int]:
+    # SQLite counts by itself only in a column that is called INTEGER.
+    return sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
+
+
+executions = sa.Table(
+    "lineage_executions",
+    schema,
+    _number(),
+    sa.Column("execution_id", sa.Text, nullable=False, unique=True),
+    sa.Column("block", sa.Integer, nullable=False),
+)
+
+COUNTED = (
+    *("pending", "processing", "completed", "failed", "cancelled"),
+    *("filtered", "settled", "waiting"),
+)
+"""Rows by status; of the committed ones also those filtered, those that settled their message, and of the
+completed ones those that wait for a child to be completed."""
+
+stages = sa.Table(
+    "lineage_stages",
+    schema,
+    _number(),
+    sa.Column("execution_number", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("route_id", "stage", "adapter")),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+        for name in (*COUNTED, "duration_us")
+    ),
+    sa.UniqueConstraint("execution_number", "route_id", "stage", "adapter"),
+)
+
+durations = sa.Table(
+    "lineage_durations",
+    schema,
+    sa.Column("stage_number", sa.BigInteger, primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+)
 
 rows = sa.Table(
     "lineage_rows",
     schema,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("execution_id", sa.Text, nullable=False),
-    sa.Column("route_id", sa.Text, nullable=False),
-    sa.Column("stage", sa.Text, nullable=False),
-    sa.Column("adapter", sa.Text, nullable=False),
+    _number(),
+    sa.Column("block", sa.Integer, nullable=False),
+    sa.Column("execution_number", sa.BigInteger, nullable=False),
+    sa.Column("stage_number", sa.BigInteger, nullable=False),
+    sa.Column("id", HexText, nullable=False),
+    sa.Column("message_id", HexText, nullable=False),
+    sa.Column("parent_id", HexText),
+    # null as long as the parent's row is not there, or when there is none
+    sa.Column("parent_number", sa.BigInteger),
+    # 1 if the row before is not of the same message or was not there when this one came, else null
+    sa.Column("enters", sa.Integer),
+    sa.Column("origin_id", HexText, nullable=False),
+    sa.Column("root_id", HexText),
+    sa.Column("replayed_from", HexText),
     sa.Column("adapter_version", sa.Text, nullable=False),
-    sa.Column("message_id", sa.Text, nullable=False),
-    sa.Column("origin_id", sa.Text, nullable=False),
-    sa.Column("parent_id", sa.Text),
-    sa.Column("replayed_from", sa.Text),
-    sa.Column("root_id", sa.Text),
     sa.Column("status", sa.Text, nullable=False),
+    # 1 while the row is neither failed nor completed with all below it, else null
+    sa.Column("unfinished", sa.Integer),
     sa.Column("outcome", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("input_hash", sa.Text),
-    sa.Column("output_hash", sa.Text),
+    sa.Column("input_hash", HexText),
+    sa.Column("output_hash", HexText),
     sa.Column("input_key", sa.Text),
     sa.Column("output_key", sa.Text),
     sa.Column("output_count", sa.BigInteger, nullable=False),
@@ -47,53 +103,36 @@ rows = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
 )
 
-_failed = rows.c.status == "failed"
-_batched = rows.c.batch_id.is_not(None)
-sa.Index("lineage_rows_by_execution", rows.c.execution_id, rows.c.started_at, rows.c.id)
-sa.Index("lineage_rows_by_time", rows.c.started_at, rows.c.id)
-sa.Index("lineage_rows_by_parent", rows.c.parent_id)
-sa.Index("lineage_rows_by_message", rows.c.message_id)
-sa.Index(
-    "lineage_rows_failed",
-    rows.c.completed_at,
-    rows.c.id,
-    sqlite_where=_failed,
-    postgresql_where=_failed,
-)
-sa.Index(
-    "lineage_rows_failed_by_execution",
-    rows.c.execution_id,
-    rows.c.completed_at,
-    rows.c.id,
-    sqlite_where=_failed,
-    postgresql_where=_failed,
-)
-sa.Index("lineage_rows_by_batch", rows.c.batch_id, sqlite_where=_batched, postgresql_where=_batched)
 
-COUNTED = ("pending", "processing", "completed", "failed", "cancelled", "filtered", "settled")
-"""Rows by status; of the committed ones also those filtered, and those that settled their message."""
+def _index(name: str, *columns: sa.Column[object], where: sa.ColumnElement[bool]) -> None:
+    """Add an index of the few rows that a condition holds for."""
+    sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-def _stage_columns() -> list[sa.Column[str]]:
-    names = ("execution_id", "route_id", "stage", "adapter")
-    return [sa.Column(name, sa.Text, primary_key=True) for name in names]
-
-
-counters = sa.Table(
-    "lineage_counters",
-    schema,
-    *_stage_columns(),
-    *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTED),
-    sa.Column("duration_us", sa.BigInteger, nullable=False),
-)
-
-durations = sa.Table(
-    "lineage_durations",
-    schema,
-    *_stage_columns(),
-    sa.Column("bucket", sa.Integer, primary_key=True),
-    sa.Column("number", sa.BigInteger, nullable=False),
-)
+_c = rows.c
+sa.Index("lineage_rows_by_id", _c.block, _c.id, unique=True)
+sa.Index("lineage_rows_by_time", _c.started_at)
+sa.Index("lineage_rows_by_execution", _c.execution_number, _c.started_at)
+sa.Index("lineage_rows_by_stage", _c.stage_number, _c.started_at)
+_has_parent = _c.parent_number.is_not(None)
+_index("lineage_rows_by_parent", _c.parent_number, where=_has_parent)
+_orphan = sa.and_(_c.parent_number.is_(None), _c.parent_id.is_not(None))
+_index("lineage_rows_orphans", _c.block, _c.parent_id, where=_orphan)
+_enters = _c.enters.is_not(None)
+_index("lineage_rows_by_message", _c.block, _c.message_id, where=_enters)
+_failed = _c.status == "failed"
+_index("lineage_rows_failed", _c.completed_at, where=_failed)
+_index("lineage_rows_failed_in", _c.execution_number, _c.completed_at, where=_failed)
+_index("lineage_rows_failed_by_start", _c.execution_number, _c.started_at, where=_failed)
+_erred = _c.error.is_not(None)
+_index("lineage_rows_with_error", _c.execution_number, _c.started_at, where=_erred)
+_unfinished = _c.unfinished.is_not(None)
+_index("lineage_rows_unfinished", _c.execution_number, _c.started_at, where=_unfinished)
+_root = _c.parent_id.is_(None)
+_index("lineage_rows_all_roots", _c.started_at, where=_root)
+_index("lineage_rows_roots", _c.execution_number, _c.started_at, where=_root)
+_batched = _c.batch_id.is_not(None)
+_index("lineage_rows_by_batch", _c.batch_id, where=_batched)
 
 
 async def create_schema(database: AsyncEngine | AsyncConnection) -> None:
@@ -110,79 +149,13 @@ async def schema_is_missing(connection: AsyncConnection) -> bool:
     return not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(rows.name))
 
 
-def row_values(entry: PipelineLineageEntry, pending_children: int) -> dict[str, Any]:
-    """Return an entry as column values that every database takes.
+async def schema_is_older(connection: AsyncConnection) -> bool:
+    """Tell whether the database holds lineage in the form of an earlier version."""
 
-    Text from outside may hold NUL or lone surrogates, numbers may be infinite: no database stores
-    these, so they become a replacement character and null. Metadata that is no JSON is replaced by
-    the reason. Documents are JSON text.
-    """
-    return {
-        "id": entry.id,
-        "execution_id": entry.execution_id,
-        "route_id": entry.route_id,
-        "stage": entry.stage,
-        "adapter": entry.adapter,
-        "adapter_version": entry.adapter_version,
-        "message_id": entry.message_id,
-        "origin_id": entry.origin_id,
-        "parent_id": entry.parent_id,
-        "replayed_from": entry.replayed_from,
-        "root_id": entry.root_id,
-        "status": entry.status,
-        "outcome": entry.outcome,
-        "attempts": entry.attempts,
-        "generation": entry.generation,
-        "input_hash": entry.input_hash,
-        "output_hash": entry.output_hash,
-        "input_key": _text(entry.input_key),
-        "output_key": _text(entry.output_key),
-        "output_count": entry.output_count,
-        "pending_children": pending_children,
-        "error": None if entry.error is None else _document(error_fields(entry.error)),
-        "started_at": _number(entry.started_at) or 0.0,
-        "completed_at": _number(entry.completed_at),
-        "duration_ms": _number(entry.duration_ms),
-        "batch_id": _text(entry.batch_id),
-        "metadata": _document(entry.metadata),
-    }
+    def look(sync: sa.Connection) -> bool:
+        found = sa.inspect(sync)
+        if not found.has_table(rows.name):
+            return False
+        return {column["name"] for column in found.get_columns(rows.name)} != set(rows.c.keys())
 
-
-def entry_from_row(row: Any) -> PipelineLineageEntry:
-    """Return a selected row (all columns of `rows`) as an entry with its effective status."""
-    fields = dict(row._mapping)
-    if fields["status"] == "completed" and fields["pending_children"] > 0:
-        fields["status"] = "processing"
-    error = fields["error"]
-    fields["error"] = None if error is None else msgspec.convert(error, ErrorInfo)
-    return PipelineLineageEntry(**fields)
-
-
-def _text(text: str | None) -> str | None:
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
-
-
-def _number(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _document(value: Mapping[str, Any]) -> str:
-    try:
-        encoded = msgspec.json.encode(value, enc_hook=str)
-    except UnicodeEncodeError:
-        return _document(_scrubbed(value))
-    except (TypeError, ValueError, RecursionError) as error:
-        return _document({"unstorable": f"{type(error).__name__}: {error}"[:200]})
-    return encoded.replace(rb"\u0000", rb"\ufffd").decode()
-
-
-def _scrubbed(value: Any) -> Any:
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, dict):
-        return {_scrubbed(key): _scrubbed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_scrubbed(item) for item in value]
-    return value
+    return await connection.run_sync(look)

@@ -16,17 +16,16 @@ from factflow_foundation.logs import logger
 from factflow_lineage.batch import write_batch
 from factflow_lineage.buffer import LineageBuffer, MakeEntry
 from factflow_lineage.connection import WritingConnection, is_refusal
+from factflow_lineage.deletion import ROWS_PER_STEP, delete_step
 from factflow_lineage.errors import LineageUnavailableError, describe
 from factflow_lineage.models import PipelineLineageEntry
-from factflow_lineage.tables import counters, durations, rows
+from factflow_lineage.tables import rows
 
 log = logger(__name__)
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 """Seconds between tries while the database is in trouble; doubling from the first to the longest."""
-
-ROWS_PER_DELETE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class LineageService:
         engine: AsyncEngine,
         *,
         flush_interval: float = 0.2,
-        batch_size: int = 500,
+        batch_size: int = 2_000,
         buffer_limit: int = 50_000,
     ) -> None:
         if flush_interval < 0 or not 1 <= batch_size <= min(buffer_limit, 10_000):
@@ -192,18 +191,11 @@ class LineageService:
         called again.
         """
         self._buffer.remove(self._buffer.of_execution(execution_id))
-        some = sa.select(rows.c.id).where(rows.c.execution_id == execution_id)
-        step = sa.delete(rows).where(rows.c.id.in_(some.limit(ROWS_PER_DELETE)))
-        deleted, in_step = 0, ROWS_PER_DELETE
+        deleted, in_step = 0, ROWS_PER_STEP
         try:
-            while in_step == ROWS_PER_DELETE:
+            while in_step == ROWS_PER_STEP:
                 async with self._turn, self._connection.transaction() as connection:
-                    in_step = (await connection.execute(step)).rowcount
-                    if in_step < ROWS_PER_DELETE:
-                        for table in (counters, durations):
-                            await connection.execute(
-                                sa.delete(table).where(table.c.execution_id == execution_id)
-                            )
+                    in_step = await delete_step(connection, execution_id)
                 deleted += in_step
         except Exception as error:
             raise LineageUnavailableError(error) from error
@@ -219,7 +211,9 @@ class LineageService:
         """See what stands in the database; False when it is in trouble."""
         try:
             async with self._turn, self._connection.transaction() as connection:
-                empty = (await connection.execute(sa.select(rows.c.id).limit(1))).first() is None
+                empty = (
+                    await connection.execute(sa.select(rows.c.number).limit(1))
+                ).first() is None
         except Exception as error:  # noqa: BLE001 - whatever it is, rows are kept and tried again
             self._note_trouble(error)
             return False
@@ -331,7 +325,7 @@ class LineageService:
         self.lost = True
         self.gap_noted.set()
         aside = self._connection.set_aside
-        how = f"was damaged (it is kept as {aside.name})" if aside else "was lost"
+        how = f"was set aside as {aside.name}" if aside else "was lost"
         if self._written or aside:
             self._gaps.update(self._written)
             self._last_error = f"the lineage database {how} and made anew"

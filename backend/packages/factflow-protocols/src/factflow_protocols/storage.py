@@ -7,9 +7,11 @@ extension (`.html`); its record is found by either.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from factflow_protocols.errors import RecordDamagedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,15 @@ class ObjectInfo:
     key: str
     size: int
     modified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInfo:
+    """One line of a listing of records: a key that has one, and the full names of the objects that share it
+    (what was written under this key: itself, with an extension, `~2`), in order."""
+
+    key: str
+    objects: tuple[str, ...]
 
 
 class StorageProtocol(Protocol):
@@ -56,17 +67,41 @@ class StorageProtocol(Protocol):
         """Tell whether an object of this full name is stored."""
         ...
 
-    def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
+    def list(
+        self, prefix: str, *, records: bool = False, ordered: bool = True
+    ) -> AsyncIterator[ObjectInfo]:
         """Yield objects below `prefix` (a whole path segment), in the order of their keys.
 
         With `records` the keys that have a record are yielded instead (without extension), whether or
-        not an object lies beside it.
+        not an object lies beside it. Without `ordered` they come in any order, which can be another one
+        every time, and the first of millions come at once. Memory does not grow with their number.
+        """
+        ...
+
+    def list_records(self, prefix: str, *, alone: bool = False) -> AsyncIterator[RecordInfo]:
+        """Yield the keys below `prefix` that have a record, in their order, with the objects beside them;
+        with `alone` only those that have no object beside them.
+
+        No record is looked at: one of which a loss of power left nothing may be among them, and has no
+        metadata then. Memory does not grow with their number.
         """
         ...
 
     async def metadata(self, key: str) -> dict[str, Any]:
         """Return the record of a key or object name. Raises `ObjectNotFoundError` without one and
         `RecordDamagedError` when it cannot be read."""
+        ...
+
+    async def metadata_of(
+        self, keys: Sequence[str]
+    ) -> Sequence[dict[str, Any] | RecordDamagedError | None]:
+        """Return the records of some keys, in their order: None where there is none, the error of one that
+        cannot be read. Meant for some tens or hundreds at a time."""
+        ...
+
+    async def missing(self, keys: Sequence[str]) -> Sequence[str]:
+        """Return those of some full names that no object is stored under. Meant for some tens or hundreds
+        at a time."""
         ...
 
     async def info(self, key: str) -> ObjectInfo:

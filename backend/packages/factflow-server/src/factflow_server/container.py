@@ -223,7 +223,7 @@ async def _open_lineage(
     data_dir: DataDir, stack: contextlib.AsyncExitStack
 ) -> tuple[LineageService, PipelineLineageRepository]:
     """Open lineage for writing and for reading; a database in trouble does not keep us from starting."""
-    writing = sqlite_engine(data_dir.lineage)
+    writing = sqlite_engine(data_dir.lineage, many_writes=True)
     stack.push_async_callback(writing.dispose)
     reading = sqlite_engine(data_dir.lineage, read_only=True)
     stack.push_async_callback(reading.dispose)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from factflow_protocols.errors import StorageUnavailableError
-from factflow_protocols.storage import ObjectInfo, StorageProtocol
+from factflow_protocols.errors import RecordDamagedError, StorageUnavailableError
+from factflow_protocols.storage import ObjectInfo, RecordInfo, StorageProtocol
 
 
 class FaultyStorage:
@@ -45,11 +45,24 @@ class FaultyStorage:
     async def exists(self, key: str) -> bool:
         return await self._real.exists(key)
 
-    def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
-        return self._real.list(prefix, records=records)
+    def list(
+        self, prefix: str, *, records: bool = False, ordered: bool = True
+    ) -> AsyncIterator[ObjectInfo]:
+        return self._real.list(prefix, records=records, ordered=ordered)
+
+    def list_records(self, prefix: str, *, alone: bool = False) -> AsyncIterator[RecordInfo]:
+        return self._real.list_records(prefix, alone=alone)
 
     async def metadata(self, key: str) -> dict[str, Any]:
         return await self._real.metadata(key)
+
+    async def metadata_of(
+        self, keys: Sequence[str]
+    ) -> Sequence[dict[str, Any] | RecordDamagedError | None]:
+        return await self._real.metadata_of(keys)
+
+    async def missing(self, keys: Sequence[str]) -> Sequence[str]:
+        return await self._real.missing(keys)
 
     async def info(self, key: str) -> ObjectInfo:
         return await self._real.info(key)

@@ -19,9 +19,12 @@ from factflow_testing.storage_listing_promises import ListingPromises
 from factflow_testing.storage_object_promises import ObjectPromises
 from factflow_testing.storage_record_promises import RecordPromises
 from factflow_testing.storage_rig import MESSAGE, STAGE, keys_of
+from factflow_testing.storage_scan_promises import ScanPromises
 
 __all__ = ["MESSAGE", "STAGE", "StorageContract", "keys_of"]
 
 
-class StorageContract(ObjectPromises, RecordPromises, FirstStandsPromises, ListingPromises):
+class StorageContract(
+    ObjectPromises, RecordPromises, FirstStandsPromises, ListingPromises, ScanPromises
+):
     """The suite. Not collected by itself: its name has no `Test` in front."""

@@ -154,7 +154,7 @@ async def test_missing_artefacts_leave_no_trace_of_a_long_plan(
     assert [path.name for path in (tmp_path / "storage" / "executions").iterdir()] == [source]
     await platform.engine.lineage.flush()
     await platform.engine.queue.close()
-    for database, table in (("queue.db", "scope"), ("lineage.db", "lineage_rows")):
+    for database, table in (("queue.db", "scope"), ("lineage.db", "lineage_executions")):
         with sqlite3.connect(tmp_path / database) as connection:
             query = f"select distinct execution_id from {table}"
             assert [row[0] for row in connection.execute(query)] in ([], [source])

@@ -32,11 +32,20 @@ def lineage_rows(folder: Path, execution: str) -> list[Any]:
     database = sqlite3.connect(folder / "lineage.db")
     tables = database.execute("select name from sqlite_master where type = 'table'").fetchall()
     rows = []
+    named = "select number from lineage_executions where execution_id = ?"
+    narrowed = {
+        "execution_id": "execution_id = ?",
+        "execution_number": f"execution_number = ({named})",
+        "stage_number": "stage_number in "
+        f"(select number from lineage_stages where execution_number = ({named}))",
+    }
     for (table,) in sorted(tables):
         columns = [row[1] for row in database.execute(f"pragma table_info({table})")]
-        if "execution_id" in columns:
-            query = f"select * from {table} where execution_id = ? order by 1, 2"
-            rows.append((table, database.execute(query, (execution,)).fetchall()))
+        condition = next(narrowed[name] for name in narrowed if name in columns)
+        query = f"select * from {table} where {condition} order by 1, 2"
+        found = database.execute(query, (execution,)).fetchall()
+        assert found, f"nothing of the execution in {table}"
+        rows.append((table, found))
     database.close()
     return rows
 

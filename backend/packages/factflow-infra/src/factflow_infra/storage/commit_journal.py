@@ -10,11 +10,12 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from factflow_protocols.storage import ObjectInfo, StorageProtocol
+from factflow_protocols.errors import RecordDamagedError
+from factflow_protocols.storage import ObjectInfo, RecordInfo, StorageProtocol
 
 
 class JournalledStorage:
@@ -69,13 +70,29 @@ class JournalledStorage:
         """Ask the real store."""
         return await self._real.exists(key)
 
-    def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
+    def list(
+        self, prefix: str, *, records: bool = False, ordered: bool = True
+    ) -> AsyncIterator[ObjectInfo]:
         """Ask the real store."""
-        return self._real.list(prefix, records=records)
+        return self._real.list(prefix, records=records, ordered=ordered)
+
+    def list_records(self, prefix: str, *, alone: bool = False) -> AsyncIterator[RecordInfo]:
+        """Ask the real store."""
+        return self._real.list_records(prefix, alone=alone)
 
     async def metadata(self, key: str) -> dict[str, Any]:
         """Ask the real store."""
         return await self._real.metadata(key)
+
+    async def metadata_of(
+        self, keys: Sequence[str]
+    ) -> Sequence[dict[str, Any] | RecordDamagedError | None]:
+        """Ask the real store."""
+        return await self._real.metadata_of(keys)
+
+    async def missing(self, keys: Sequence[str]) -> Sequence[str]:
+        """Ask the real store."""
+        return await self._real.missing(keys)
 
     async def info(self, key: str) -> ObjectInfo:
         """Ask the real store."""

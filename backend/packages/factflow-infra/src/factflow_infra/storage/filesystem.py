@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from factflow_infra.storage.disk_reader import DiskReader
 from factflow_infra.storage.disk_writer import DeleteRequest, DiskWriter, WriteRequest
 from factflow_infra.storage.folders import Folders
 from factflow_infra.storage.layout import RECORD_SUFFIX, check_write, is_object_name, record_key
+from factflow_infra.storage.paced import paced
 from factflow_infra.storage.staged_file import StagedFile, choose_staging
 from factflow_infra.storage.writer_process import WriterProcess
 from factflow_infra.storage.writer_thread import WriterThread
@@ -24,13 +24,10 @@ from factflow_protocols.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from factflow_protocols.storage import ObjectInfo
+from factflow_protocols.storage import ObjectInfo, RecordInfo
 
 _Writer = WriterThread[WriteRequest | DeleteRequest, str | None] | WriterProcess
 Durability = Literal["os", "fsync"]
-
-_FIRST_CHUNK = 50
-_CHUNK = 500
 
 
 class FilesystemStorageProvider:
@@ -115,19 +112,24 @@ class FilesystemStorageProvider:
         """Tell whether an object of this full name is stored."""
         return is_object_name(check_key(key)) and self._reader.find(key) is not None
 
-    async def list(self, prefix: str, *, records: bool = False) -> AsyncIterator[ObjectInfo]:
+    async def list(
+        self, prefix: str, *, records: bool = False, ordered: bool = True
+    ) -> AsyncIterator[ObjectInfo]:
         """Yield objects below `prefix` in the order of their keys; '' is the whole store.
 
-        With `records`, the keys that have one, with the size and time of the record. The folders are
-        read in a thread, some hundred entries at a time.
+        With `records`, the keys that have one, with the size and time of the record. Without `ordered`, in
+        the order that the system has them in.
         """
         folder = check_key(prefix.removesuffix("/")) if prefix else ""
-        entries = self._reader.walk(folder, records=records)
-        chunk = await asyncio.to_thread(_take, entries, _FIRST_CHUNK)
-        while chunk:
-            for entry in chunk:
-                yield entry
-            chunk = await asyncio.to_thread(_take, entries, _CHUNK)
+        async for entry in paced(self._reader.walk(folder, records=records, ordered=ordered)):
+            yield entry
+
+    async def list_records(self, prefix: str, *, alone: bool = False) -> AsyncIterator[RecordInfo]:
+        """Yield the keys below `prefix` that have a record, in their order, with the objects beside them;
+        with `alone` only those that have none beside them. Empty records are listed too."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        async for entry in paced(self._reader.walk_records(folder, alone=alone)):
+            yield entry
 
     async def metadata(self, key: str) -> dict[str, Any]:
         """Return the record of a key or object name.
@@ -144,13 +146,27 @@ class FilesystemStorageProvider:
             raise ObjectNotFoundError(key) from error
         if not data:
             raise ObjectNotFoundError(key)
-        try:
-            fields = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RecordDamagedError(owner, str(error)) from error
-        if not isinstance(fields, dict):
-            raise RecordDamagedError(owner, "it is no JSON object")
-        return fields
+        return _decode_record(owner, data)
+
+    async def metadata_of(
+        self, keys: Sequence[str]
+    ) -> Sequence[dict[str, Any] | RecordDamagedError | None]:
+        """Return the records of some keys, in their order: None where there is none (an empty file is
+        none), the error of one that cannot be read."""
+        names = [record_key(check_key(key)) + RECORD_SUFFIX for key in keys]
+        read: dict[str, bytes | StorageError] = dict(self._reader.read_some(names))
+        left = [name for name in names if name not in read]
+        if left:
+            read |= zip(left, await asyncio.to_thread(self._reader.read_each, left), strict=True)
+        return [_record_or_error(name, read[name]) for name in names]
+
+    async def missing(self, keys: Sequence[str]) -> Sequence[str]:
+        """Return those of some full names that no object is stored under."""
+        return [
+            key
+            for key in keys
+            if not is_object_name(check_key(key)) or self._reader.find(key) is None
+        ]
 
     async def info(self, key: str) -> ObjectInfo:
         """Return size and time of an object, by its full name. Raises `ObjectNotFoundError`."""
@@ -179,8 +195,27 @@ class FilesystemStorageProvider:
         return data or b""
 
 
-def _take(entries: Iterator[ObjectInfo], count: int) -> list[ObjectInfo]:
-    return list(itertools.islice(entries, count))
+def _decode_record(key: str, data: bytes) -> dict[str, Any]:
+    try:
+        fields = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordDamagedError(key, str(error)) from error
+    if not isinstance(fields, dict):
+        raise RecordDamagedError(key, "it is no JSON object")
+    return fields
+
+
+def _record_or_error(
+    name: str, read: bytes | StorageError
+) -> dict[str, Any] | RecordDamagedError | None:
+    if isinstance(read, ObjectNotFoundError) or not read:
+        return None
+    if isinstance(read, StorageError):
+        raise read
+    try:
+        return _decode_record(name.removesuffix(RECORD_SUFFIX), read)
+    except RecordDamagedError as error:
+        return error
 
 
 def _encode_record(key: str, fields: dict[str, Any]) -> bytes:

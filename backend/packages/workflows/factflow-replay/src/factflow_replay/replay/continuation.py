@@ -39,6 +39,16 @@ class Continuation:
         # It stood before a conditional stage that this pipeline does not have.
         return msgspec.structs.replace(message, entry_stage=self._target.stage)
 
+    def in_chain(self, candidate: Candidate) -> PlannedMessage | None:
+        """Return the one message that goes on behind the stage within its route; None where `after_stage`
+        has to be asked, which tells of all."""
+        record, target = candidate.record, self._target
+        if target.hops or target.entry_stage is None or record is None:
+            return None
+        if candidate.row != "done":
+            return msgspec.structs.replace(candidate.message, entry_stage=target.entry_stage)
+        return None if record.outcome == "fanned_out" else continuing(record, target.entry_stage)
+
     async def after_stage(self, candidate: Candidate) -> AsyncIterator[PlannedMessage]:
         """Yield what goes on behind the stage, nothing when nothing follows it."""
         record, target = candidate.record, self._target
@@ -48,12 +58,13 @@ class Continuation:
             async for child in self._view.children(record):
                 yield self._sent(child.message, record.origin_id, child.message)
             return
+        message = self.in_chain(candidate)
+        if message is not None:
+            yield message
+            return
         artefact = (
             continuing(record, target.stage) if candidate.row == "done" else candidate.message
         )
-        if not target.hops:
-            yield msgspec.structs.replace(artefact, entry_stage=target.entry_stage)
-            return
         yield self._sent(artefact, record.origin_id, await self._hop(candidate, record))
 
     async def _hop(self, candidate: Candidate, record: OutcomeRecord) -> PlannedMessage | None:

@@ -30,18 +30,24 @@ _ROWS: dict[str, Row] = {"passed": "passed", "failed": "failed", "filtered": "fi
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One message at a stage. `message` enters with the input it had there; `record` is how the stage
-    (for `skipped` a later one) ended for it, None for `queued`."""
+    """One message at a stage. `record` is how the stage (for `skipped` a later one) ended for it, None for
+    `queued`; `source` tells of the message: what sent it there, or the stage's own record."""
 
     row: Row
-    message: PlannedMessage
+    source: PlannedMessage | OutcomeRecord
     record: OutcomeRecord | None
     parent_lineage_id: str | None
 
     @property
+    def message(self) -> PlannedMessage:
+        """Return the message that enters with the input it had there."""
+        source = self.source
+        return from_input(source, source.stage) if isinstance(source, OutcomeRecord) else source
+
+    @property
     def origin_id(self) -> str:
         """Return the message's origin."""
-        return self.message.origin_id
+        return self.source.origin_id
 
 
 class Frontier:
@@ -55,7 +61,7 @@ class Frontier:
     async def at_stage(self, route: str, stage: str) -> AsyncIterator[Candidate]:
         """Yield what came to a stage, by its own records first."""
         async for record in self._view.of_stage(route, stage):
-            yield _of_record(record, from_input(record, stage))
+            yield _of_record(record)
         conditional = self._graph.stage(route, stage).condition is not None
         if conditional or not self._settled:
             async for candidate in self.announced_at(route, stage):
@@ -66,9 +72,8 @@ class Frontier:
         """Yield every message that failed, at the stage where it did."""
         for route in self._graph.config.routes:
             for adapter in self._graph.stages(route):
-                async for record in self._view.of_stage(route, adapter.stage_name):
-                    if record.outcome == "failed":
-                        yield _of_record(record, from_input(record, record.stage))
+                async for record in self._view.failed_at(route, adapter.stage_name):
+                    yield _of_record(record)
 
     async def announced_at(self, route: str, stage: str) -> AsyncIterator[Candidate]:
         """Yield what came to a stage, by what sent it there: its metadata is what the stage was given.
@@ -115,6 +120,6 @@ class Frontier:
         return Candidate("queued", message, None, parent)
 
 
-def _of_record(record: OutcomeRecord, message: PlannedMessage) -> Candidate:
+def _of_record(record: OutcomeRecord) -> Candidate:
     row = _ROWS.get(record.outcome, "done")
-    return Candidate(row, message, record, record.parent_id or record.replayed_from)
+    return Candidate(row, record, record, record.parent_id or record.replayed_from)

@@ -41,19 +41,27 @@ class LostRecords:
                         yield _key(row)
 
     async def failed(self, layers: Sequence[SourceRecords]) -> AsyncIterator[str]:
-        """Yield the keys of lost records of failures, at any stage."""
+        """Yield the keys of lost records of failures, at the stages whose failures were read."""
         for layer in layers:
-            async for row in self._rows(layer.execution_id, status="failed"):
-                if await _is_lost(layer, row):
-                    yield _key(row)
+            seen = await self._seen(layer.execution_id, failed_only=True)
+            for (route, stage), found in layer.failures.items():
+                if seen[route, stage] <= found:
+                    continue
+                conditions = {"route_id": route, "stage": stage, "status": "failed"}
+                async for row in self._rows(layer.execution_id, **conditions):
+                    if await _is_lost(layer, row):
+                        yield _key(row)
 
-    async def _seen(self, execution_id: str) -> Counter[tuple[str, str]]:
-        """Return how many outcomes lineage has seen at each stage."""
+    async def _seen(
+        self, execution_id: str, *, failed_only: bool = False
+    ) -> Counter[tuple[str, str]]:
+        """Return how many outcomes, or failures, lineage has seen at each stage."""
         seen: Counter[tuple[str, str]] = Counter()
         if self._lineage is not None:
             try:
                 for stats in await self._lineage.stats(execution_id):
-                    seen[stats.route_id, stats.stage] += stats.completed + stats.failed
+                    others = 0 if failed_only else stats.completed
+                    seen[stats.route_id, stats.stage] += others + stats.failed
             except LineageUnavailableError:
                 seen.clear()
         return seen

@@ -22,7 +22,7 @@ async def planned_stages(
 ) -> list[PlannedStage]:
     """Return the stages behind the entries, in the order of the YAML.
 
-    What ran in the source is read from the first record that a stage has there.
+    What ran in the source is read from one of the records that a stage has there.
     """
     places = _reached(entries, pipeline)
     types = sorted({pipeline.stage(route, stage).type for route, stage in places})
@@ -31,7 +31,7 @@ async def planned_stages(
     found = []
     for route, stage in places:
         adapter = pipeline.stage(route, stage).type
-        before = await _first_record(source, view, route, stage)
+        before = await _some_record(source, view, route, stage)
         found.append(
             PlannedStage(
                 route=route,
@@ -69,11 +69,9 @@ def _reached(entries: Iterable[tuple[str, str]], graph: PipelineGraph) -> list[t
     ]
 
 
-async def _first_record(
+async def _some_record(
     source: PipelineGraph, view: SourceView, route: str, stage: str
 ) -> OutcomeRecord | None:
     if not source.resolve_stage(f"{route}/{stage}"):
         return None
-    async for record in view.every_version(route, stage):
-        return record
-    return None
+    return await view.first_at(route, stage)

@@ -21,6 +21,7 @@ from factflow_replay.replay.overrides import with_overrides
 from factflow_replay.replay.replay_plan import PreparedReplay
 from factflow_replay.replay.replayer import Replayer, SourceState
 from factflow_replay.replay.route_resolver import RouteResolver
+from factflow_replay.replay.shown_objects import ShownObjects
 from factflow_replay.replay.source_records import SourceRecords
 from factflow_replay.replay.source_view import SourceView
 
@@ -62,11 +63,14 @@ class ReplayPlanner:
         target = None
         if request.from_stage is not None:
             target = resolver.resolve(request.from_stage, request.to_route)
+        shown = ShownObjects()
         layers = [
             SourceRecords(
                 execution.execution_id,
                 PipelineGraph(snapshot_config(execution.config_snapshot)),
                 self._store,
+                recovered=execution.recoveries > 0,
+                shown=shown,
             )
             for execution in (source, *overlays)
         ]
@@ -98,6 +102,7 @@ class ReplayPlanner:
             graph=graph,
             target=target,
             view=view,
+            shown=shown,
             wanted=wanted,
             replayer=replayer,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from factflow_replay.replay.plan import PlanDigest, PlanWriter
 from factflow_replay.replay.planned_stages import planned_stages
 from factflow_replay.replay.replayer import Replayer
 from factflow_replay.replay.route_resolver import ReplayTarget
+from factflow_replay.replay.shown_objects import ShownObjects
 from factflow_replay.replay.source_view import SourceView
 
 KEYS_KEPT = 1_000
@@ -45,6 +46,7 @@ class PreparedReplay:
     graph: PipelineGraph
     target: ReplayTarget | None
     view: SourceView
+    shown: ShownObjects
     wanted: MessageFilter
     replayer: Replayer
 
@@ -69,7 +71,7 @@ class PlanMaker:
         entries: dict[tuple[str, str], int] = {}
         missing = _Missing()
         async for window in _windows(prepared.replayer.messages()):
-            for key in await self._missing(window):
+            for key in await self._missing(window, prepared.shown):
                 missing.add(key)
             for message in window:
                 place = (message.route, message.entry_stage)
@@ -99,15 +101,16 @@ class PlanMaker:
         return self._lost.at(layers, target.route, target.stage)
 
     async def _has_objects(self, execution_id: str) -> bool:
-        async for _ in self._storage.list(keys.execution_prefix(execution_id)):
+        async for _ in self._storage.list(keys.execution_prefix(execution_id), ordered=False):
             return True
         return False
 
-    async def _missing(self, window: list[PlannedMessage]) -> list[str]:
+    async def _missing(self, window: list[PlannedMessage], shown: ShownObjects) -> Sequence[str]:
         """Return the keys among a window's inputs that storage does not have."""
-        wanted = list(dict.fromkeys(message.input_key for message in window))
-        found = await asyncio.gather(*(self._storage.exists(key) for key in wanted))
-        return [key for key, exists in zip(wanted, found, strict=True) if not exists]
+        await asyncio.sleep(0)
+        wanted = dict.fromkeys(message.input_key for message in window)
+        unseen = [key for key in wanted if key not in shown]
+        return await self._storage.missing(unseen) if unseen else ()
 
     async def _plan(
         self,

@@ -67,8 +67,12 @@ class Replayer:
         """
         await self._view.open(self._routes())
         async for candidate in self._chosen():
-            async for message in self._publish(candidate):
+            message = self._publish(candidate)
+            if message is not None:
                 yield message
+            elif self._continuation is not None:
+                async for message in self._continuation.after_stage(candidate):
+                    yield message
         if self._wanted.unmet:
             raise MessagesNotFoundError(self._wanted.unmet, self._place())
 
@@ -133,28 +137,28 @@ class Replayer:
             return True
         return False
 
-    async def _publish(self, candidate: Candidate) -> AsyncIterator[PlannedMessage]:
+    def _publish(self, candidate: Candidate) -> PlannedMessage | None:
+        """Count a candidate and return the message it is published as; None when there may be several, or
+        none, and other objects tell which."""
         counts, continuation = self.counts, self._continuation
         if continuation is None:
+            message = candidate.message
             counts.at_stage_failed += 1
-            self._resolver.require(candidate.message.route, candidate.message.entry_stage)
-            yield candidate.message
-        elif candidate.row == "failed":
+            self._resolver.require(message.route, message.entry_stage)
+            return message
+        if candidate.row == "failed":
             counts.at_stage_failed += 1
-            yield continuation.at_stage(candidate)
         elif candidate.row == "queued":
             counts.at_stage_queued += 1
-            yield continuation.at_stage(candidate)
         elif self._rerun:
             self._count_again(candidate)
-            yield continuation.at_stage(candidate)
         else:
             if candidate.row == "done":
                 counts.after_stage += 1
             else:
                 counts.skipped_by_condition += 1
-            async for message in continuation.after_stage(candidate):
-                yield message
+            return continuation.in_chain(candidate)
+        return continuation.at_stage(candidate)
 
     def _count_again(self, candidate: Candidate) -> None:
         if candidate.row == "done":

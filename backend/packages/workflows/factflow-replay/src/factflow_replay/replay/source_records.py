@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import msgspec
 
-from factflow_engine.config.graph import PipelineGraph
+from factflow_engine.config.graph import PipelineGraph, reachable
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import JSON
 from factflow_engine.publisher import stored_init_message
+from factflow_engine.record_scan import listed, scan
 from factflow_foundation import ids, keys
 from factflow_foundation.keys import stage_key
 from factflow_foundation.records import Child, OutcomeRecord
-from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
+from factflow_protocols.errors import ObjectNotFoundError, RecordDamagedError
 from factflow_replay.replay.errors import ArtefactsMissingError
 from factflow_replay.replay.plan import PlanSource
+from factflow_replay.replay.route_resolver import followers
+from factflow_replay.replay.shown_objects import ShownObjects
 
-READS_AT_ONCE = 64
 IDS_HELD = 100_000
 """Ids of one stage that are held in memory, some 130 bytes each; of more, each is looked up."""
 
@@ -34,40 +35,90 @@ class Announced:
 
 
 class SourceRecords:
-    """One execution's records, by stage. `graph` is of its snapshot."""
+    """One execution's records, by stage. `graph` is of its snapshot.
 
-    def __init__(self, execution_id: str, graph: PipelineGraph, store: OutcomeStore) -> None:
+    `recovered` tells that it was taken up after its process had ended; only then can a message have failed
+    where a try before that left an artefact. `shown` is told of the artefacts that listings showed.
+    """
+
+    def __init__(
+        self,
+        execution_id: str,
+        graph: PipelineGraph,
+        store: OutcomeStore,
+        *,
+        recovered: bool = True,
+        shown: ShownObjects | None = None,
+    ) -> None:
         self.execution_id = execution_id
         self._graph = graph
         self._store = store
+        self._recovered = recovered
+        self._shown = shown
+        self._counts: dict[tuple[str, str], int] = {}
+        self.failures: dict[tuple[str, str], int] = {}
+        """How many messages failed, at the stages of which all failures were read."""
 
     async def of_stage(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
         """Yield a stage's records in the order of their message ids. Raises `RecordDamagedError`."""
-        window: list[str] = []
-        async for key in self._keys(route, stage):
-            window.append(key)
-            if len(window) == READS_AT_ONCE:
-                for record in await self._read(window):
-                    yield record
-                window = []
-        for record in await self._read(window):
+        count = failures = 0
+        async for found in scan(self._store, self._prefix(route, stage)):
+            record = _readable(found.record)
+            count += 1
+            failures += record.outcome == "failed"
+            if self._shown is not None:
+                self._shown.note(found.objects)
             yield record
+        self._counts[route, stage] = count
+        self.failures[route, stage] = failures
+
+    async def failed_at(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
+        """Yield the records of a stage's failures, in the order of their message ids.
+
+        What failed left no artefact. So where nothing else could have put one there, records with an object
+        beside them are not read. Raises `RecordDamagedError`.
+        """
+        count = 0
+        alone = self.failures_have_no_object(route)
+        async for found in scan(self._store, self._prefix(route, stage), alone=alone):
+            record = _readable(found.record)
+            if record.outcome == "failed":
+                count += 1
+                yield record
+        self.failures[route, stage] = count
+
+    def failures_have_no_object(self, route: str) -> bool:
+        """Tell whether an object beside a record says that its message did not fail.
+
+        It does not in an execution that was recovered, nor on a cycle, where a message finds beside its
+        record the artefact that it was sent with.
+        """
+        sends_to = followers(self._graph)
+        if self._recovered or route not in sends_to:
+            return False
+        return route not in reachable(sends_to[route], sends_to)
 
     async def count(self, route: str, stage: str) -> int:
         """Return how many messages have a record at a stage."""
-        count = 0
-        async for _ in self._keys(route, stage):
-            count += 1
-        return count
+        known = self._counts.get((route, stage))
+        if known is not None:
+            return known
+        return len([None async for _ in self._written(route, stage)])
+
+    async def first(self, route: str, stage: str) -> OutcomeRecord | None:
+        """Return one of a stage's records, whichever is found first; None when it has none."""
+        async for key in self._written(route, stage):
+            return await self._store.find_listed(key)
+        return None
 
     async def message_ids(self, route: str, stage: str) -> set[str] | None:
         """Return the ids of the messages that have a record at a stage; None when there are more than
         `IDS_HELD`."""
         found: set[str] = set()
-        async for key in self._keys(route, stage):
+        async for item in listed(self._store, self._prefix(route, stage)):
             if len(found) == IDS_HELD:
                 return None
-            found.add(key.rpartition("/")[2])
+            found.add(item.key.rpartition("/")[2])
         return found
 
     async def find(self, route: str, stage: str, origin_id: str) -> OutcomeRecord | None:
@@ -126,22 +177,30 @@ class SourceRecords:
             source_message=ids.message_id(self.execution_id, message.origin_id),
         )
 
-    async def _keys(self, route: str, stage: str) -> AsyncIterator[str]:
-        prefix = keys.stage_prefix(self.execution_id, route, stage)
-        last = None
-        async for item in self._store.storage.list(prefix, records=True):
-            key = keys.stood_in_for(item.key)  # which is listed right before its stand-in
-            if key != last:
-                yield key
-            last = key
+    def _prefix(self, route: str, stage: str) -> str:
+        return keys.stage_prefix(self.execution_id, route, stage)
 
-    async def _read(self, window: list[str]) -> list[OutcomeRecord]:
-        """Read some records together: a remote store answers many as fast as one."""
-        found = await asyncio.gather(*(self._store.find_listed(key) for key in window))
-        for key, record in zip(window, found, strict=True):
-            if record is None:
-                raise ObjectDamagedError(f"the record of {key} vanished while it was read")
-        return [record for record in found if record is not None]
+    async def _written(self, route: str, stage: str) -> AsyncIterator[str]:
+        """Yield the keys of a stage's records in any order, without those that hold nothing."""
+        stand_ins: list[str] = []
+        prefix = self._prefix(route, stage)
+        async for item in self._store.storage.list(prefix, records=True, ordered=False):
+            key = keys.stood_in_for(item.key)
+            if key == item.key:
+                yield key
+            else:
+                stand_ins.append(key)
+        for key, stored in zip(
+            stand_ins, await self._store.storage.metadata_of(stand_ins), strict=True
+        ):
+            if stored is None:  # what it stands in for was deleted since
+                yield key
+
+
+def _readable(record: OutcomeRecord | RecordDamagedError) -> OutcomeRecord:
+    if isinstance(record, RecordDamagedError):
+        raise record
+    return record
 
 
 def continuing(record: OutcomeRecord, stage: str) -> PlannedMessage:

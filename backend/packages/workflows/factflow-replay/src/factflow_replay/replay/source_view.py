@@ -6,7 +6,7 @@ one). The children of the outcome that wins replace all children of those it cov
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.execution_spec import PlannedMessage
@@ -43,9 +43,32 @@ class SourceView:
 
     async def of_stage(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
         """Yield the outcomes of a stage that count, one per origin. Raises `ObjectDamagedError`."""
+        if len(self._layers) == 1:
+            async for record in self._layers[0].of_stage(route, stage):
+                yield record
+            return
+        async for record in self._counting(route, stage, SourceRecords.of_stage):
+            yield record
+
+    async def failed_at(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
+        """Yield the failures at a stage that count, one per origin. Raises `ObjectDamagedError`."""
+        async for record in self._counting(route, stage, SourceRecords.failed_at):
+            if record.outcome == "failed":
+                yield record
+
+    async def _counting(
+        self,
+        route: str,
+        stage: str,
+        read: Callable[[SourceRecords, str, str], AsyncIterator[OutcomeRecord]],
+    ) -> AsyncIterator[OutcomeRecord]:
+        """Yield the outcomes that count for the origins that `read` gives, once for each of them.
+
+        `read` may leave out outcomes: what is given for an origin by a layer is compared with the others.
+        """
         laid = [await layer.message_ids(route, stage) for layer in self._layers[1:]]
         for number, layer in enumerate(self._layers):
-            async for record in layer.of_stage(route, stage):
+            async for record in read(layer, route, stage):
                 origin = record.origin_id
                 if self._branches.is_covered(route, stage, origin):
                     continue
@@ -58,6 +81,14 @@ class SourceView:
                     yield await self._winner(route, stage, record, above)
                 elif not await self._below(number, route, stage, origin, laid):
                     yield await self._winner(route, stage, record, self._layers[number + 1 :])
+
+    async def first_at(self, route: str, stage: str) -> OutcomeRecord | None:
+        """Return some outcome of a stage, of the source if it has one; None when it never ran."""
+        for layer in self._layers:
+            record = await layer.first(route, stage)
+            if record is not None:
+                return record
+        return None
 
     async def every_version(self, route: str, stage: str) -> AsyncIterator[OutcomeRecord]:
         """Yield all outcomes of a stage, those that are covered too."""
