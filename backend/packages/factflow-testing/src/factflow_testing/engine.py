@@ -141,6 +141,7 @@ async def engine_in(
     queue = EmbeddedQueue(folder / "queue.db", clock, boot=BOOT)
     provider = PackedStorageProvider if packed else FilesystemStorageProvider
     storage = provider(folder / "storage", writer=writer)
+    storage.start_soon()
     registry = AdapterRegistry.discover([ADAPTERS, *modules])
     holder: list[EngineUnderTest] = []
 

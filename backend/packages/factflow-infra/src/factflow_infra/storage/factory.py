@@ -37,7 +37,9 @@ def create_storage_provider(
     """
     scheme, folder = parse_storage_uri(uri)
     provider = FilesystemStorageProvider if scheme == "file" else PackedStorageProvider
-    return provider(folder, durability=durability, writer=writer, keep_open=keep_open)
+    store = provider(folder, durability=durability, writer=writer, keep_open=keep_open)
+    store.start_soon()
+    return store
 
 
 def parse_storage_uri(uri: str) -> tuple[Literal["file", "packed"], Path]:

@@ -86,6 +86,11 @@ class FilesystemStorageProvider:
                 substitute=thread,
             )
 
+    def start_soon(self) -> None:
+        """Have the writer at hand before the first write; without an event loop it waits for that."""
+        if isinstance(self._writer, WriterProcess):
+            self._writer.start_soon()
+
     async def write(
         self,
         key: str,

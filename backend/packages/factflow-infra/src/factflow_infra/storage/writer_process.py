@@ -38,8 +38,7 @@ _log = logs.logger(__name__)
 
 
 class WriterProcess(asyncio.Protocol):
-    """Hands requests to a process. Serves one event loop: that in which it is made, or else the first
-    request, either of which starts the process.
+    """Hands requests to a process, which `start_soon` or the first request starts. Serves one event loop.
 
     `kind` says how the program is to store things: a kind of staged files, or `packed`.
 
@@ -71,8 +70,12 @@ class WriterProcess(asyncio.Protocol):
         self._done_again: set[asyncio.Task[None]] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
-        with contextlib.suppress(RuntimeError):  # no event loop yet
-            self._begin_start(asyncio.get_running_loop())
+
+    def start_soon(self) -> None:
+        """Start the process now, in an event loop, so that the first request need not wait for it."""
+        if self._starting is None and not self._closed:
+            with contextlib.suppress(RuntimeError):
+                self._begin_start(asyncio.get_running_loop())
 
     async def submit(self, request: StoreRequest) -> str | None:
         """Have the request performed; return its answer or raise its error.

@@ -96,6 +96,11 @@ class PackedStorageProvider:
                 self.root, durable=durable, kind=PACKED, keep_open=keep_open, substitute=thread
             )
 
+    def start_soon(self) -> None:
+        """Have the writer at hand before the first write; without an event loop it waits for that."""
+        if isinstance(self._writer, WriterProcess):
+            self._writer.start_soon()
+
     async def write(
         self,
         key: str,
