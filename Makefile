@@ -20,11 +20,11 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test test-long test-cli chaos lint types contracts check bench format clean
+.PHONY: help setup demo test test-long test-cli chaos lint types contracts check bench bench-scale bench-peers format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: $(READY) ## make .venv with everything in it; .venv/bin/factflow is ready then
 
@@ -57,15 +57,22 @@ contracts: $(READY) ## which package may import which
 
 check: lint types contracts ## lint, types and contracts
 
-bench: $(READY) ## measure throughput
+bench: $(READY) ## measure speed against the limit of durable work, in about ten minutes
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-scale: $(READY) ## measure what much of everything costs: messages, rows, executions (minutes)
+	$(BIN)/python bench/run_scale.py $(ARGS)
+
+bench-peers: $(READY) ## install what `make bench` compares with, into .peers
+	$(BIN)/python -m venv .peers
+	.peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
 
 format: $(READY) ## put the code into its format
 	$(BIN)/ruff check --fix-only --quiet $(CODE)
 	$(BIN)/ruff format $(CODE)
 
 clean: ## remove .venv and what tools and demos left
-	rm -rf $(VENV) .demo .factflow .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .peers .demo .factflow .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Done again when a pyproject changes, or when the Python behind the virtualenv is gone.

@@ -1,111 +1,50 @@
-"""Factflow on the same work: adapters around the stage functions, run by the real engine."""
+"""The workloads as pipelines."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from pathlib import Path
 from typing import Any
 
-from work import payload, stage_a, stage_b, stage_c
+import yaml
 
-from factflow_protocols.pipeline import (
-    AdapterConfigModel,
-    AdapterResult,
-    Emitted,
-    PipelineContext,
-    register_adapter_type,
-)
-from factflow_testing.engine import engine_in
+Stage = dict[str, Any]
 
 
-class FanConfig(AdapterConfigModel):
-    """How many children, of how many bytes."""
-
-    count: int
-    size: int
+def fan(count: int, size: int, **more: Any) -> Stage:
+    """Return the stage that makes `count` messages of one."""
+    return {"type": "bench_fan", "config": {"count": count, "size": size, **more}}
 
 
-@register_adapter_type("bench_fan", config=FanConfig)
-class Fan:
-    """One message to many."""
-
-    def __init__(self, config: FanConfig) -> None:
-        self._items = [Emitted(payload(n, config.size), key=str(n)) for n in range(config.count)]
-
-    async def process(self, _context: PipelineContext) -> AdapterResult:
-        """Emit everything."""
-        return AdapterResult(emitted=self._items)
+def stage(name: str, **config: Any) -> Stage:
+    """Return stage a, b or c."""
+    return {"type": f"bench_{name}", "config": config}
 
 
-def _stage(name: str, work: Any) -> type[Any]:
-    @register_adapter_type(name)
-    class Stage:
-        """Calls one stage function."""
-
-        def __init__(self, config: AdapterConfigModel) -> None:
-            del config
-
-        async def process(self, context: PipelineContext) -> AdapterResult:
-            return AdapterResult(work(context.payload))
-
-    return Stage
+def one_route(*stages: Stage, concurrency: int = 16, tolerance: float = 0.0) -> str:
+    """Return a pipeline of one route that begins with one message."""
+    return _pipeline({"work": _route("start", list(stages), concurrency)}, "work", tolerance)
 
 
-BenchA, BenchB, BenchC = (
-    _stage("bench_a", stage_a),
-    _stage("bench_b", stage_b),
-    _stage("bench_c", stage_c),
-)
-
-ONE_ROUTE = """
-version: "1.0"
-routes:
-  work:
-    inbound: {{queue: start, concurrency: 16, prefetch: 64}}
-    adapters:
-      - {{type: bench_fan, config: {{count: {count}, size: {size}}}}}
-      - {{type: bench_a}}
-      - {{type: bench_b}}
-      - {{type: bench_c}}
-init_message: {{route: work}}
-"""
-
-TWO_ROUTES = """
-version: "1.0"
-routes:
-  first:
-    inbound: {{queue: start, concurrency: 16, prefetch: 64}}
-    adapters:
-      - {{type: bench_fan, config: {{count: {count}, size: {size}}}}}
-      - {{type: bench_a}}
-    outbound: between
-  second:
-    inbound: {{queue: between, concurrency: 16, prefetch: 64}}
-    adapters:
-      - {{type: bench_b}}
-      - {{type: bench_c}}
-init_message: {{route: first}}
-"""
+def two_routes(first: list[Stage], second: list[Stage], concurrency: int = 16) -> str:
+    """Return a pipeline with a queue hop between two routes."""
+    routes = {
+        "first": {**_route("start", first, concurrency), "outbound": "between"},
+        "second": _route("between", second, concurrency),
+    }
+    return _pipeline(routes, "first", 0.0)
 
 
-def one_route(count: int, size: int, folder: Path) -> float:
-    """Return the seconds W1 takes: fan-out and three stages in one route."""
-    return asyncio.run(_run(ONE_ROUTE, count, size, folder))
+def _route(queue: str, stages: list[Stage], concurrency: int) -> dict[str, Any]:
+    inbound = {"queue": queue, "concurrency": concurrency, "prefetch": 4 * concurrency}
+    return {"inbound": inbound, "adapters": stages}
 
 
-def two_routes(count: int, size: int, folder: Path) -> float:
-    """Return the seconds W1p takes: the same with a queue hop in the middle."""
-    return asyncio.run(_run(TWO_ROUTES, count, size, folder))
-
-
-async def _run(template: str, count: int, size: int, folder: Path) -> float:
-    for number in range(count):
-        payload(number, size)  # made before the clock starts, as for the limits
-    async with engine_in(folder, modules=(__file__,), writer="process") as engine:
-        start = time.perf_counter()
-        _, final = await engine.run(template.format(count=count, size=size))
-        elapsed = time.perf_counter() - start
-        if final.status != "completed":
-            raise SystemExit(f"the benchmark's pipeline ended {final.status}: {final.error}")
-        return elapsed
+def _pipeline(routes: dict[str, Any], first: str, tolerance: float) -> str:
+    return yaml.safe_dump(
+        {
+            "version": "1.0",
+            "name": "bench",
+            "init_message": {"route": first, "payload": {}},
+            "error_handling": {"failure_tolerance": tolerance},
+            "routes": routes,
+        }
+    )

@@ -31,7 +31,7 @@ COMMANDS = [
     ],
     *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
     "selftest chaos",
-    *[f"storage {name}" for name in ["list", "get", "metadata"]],
+    *[f"storage {name}" for name in ["list", "get", "metadata", "export"]],
     *[
         f"lineage {name}"
         for name in ["list", "get", "chain", "batch", "children", "failures", "stats"]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_execution.errors import TagTakenError
@@ -48,6 +50,29 @@ async def test_a_tag_is_given_once(repository: ExecutionRepository) -> None:
     with pytest.raises(TagTakenError, match="nightly"):
         await repository.insert(execution(2, tag="nightly"))
     assert await repository.get("execution-2") is None
+
+
+async def test_listing_reads_no_yaml_and_has_its_index(
+    repository: ExecutionRepository, engine: AsyncEngine
+) -> None:
+    """Texts of megabytes stay where they are; neither order nor page makes all rows be read."""
+    await repository.insert(execution(1))
+    sent: list[tuple[str, Any]] = []
+    sa.event.listen(
+        engine.sync_engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, values, *_: sent.append((statement, values)),
+    )
+    for status in (None, "running"):
+        assert (await repository.list(status, 10, 0)).total == 1
+    asked = [one for one in sent if "pipeline_execution" in one[0]]
+    async with engine.connect() as connection:
+        for statement, values in asked:
+            assert "config_snapshot" not in statement
+            explained = f"EXPLAIN QUERY PLAN {statement}"
+            found = (await connection.exec_driver_sql(explained, values)).all()
+            plan = [str(tuple(row)[-1]) for row in found]
+            assert all("INDEX" in step for step in plan), plan
 
 
 async def test_listing_is_newest_first_and_equal_times_go_by_id(

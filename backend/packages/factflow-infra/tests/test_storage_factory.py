@@ -8,6 +8,8 @@ import pytest
 
 from factflow_infra.storage import (
     FilesystemStorageProvider,
+    PackedStorageProvider,
+    StorageLayoutError,
     StorageUriError,
     create_storage_provider,
 )
@@ -32,6 +34,22 @@ def test_relative_file_uri_counts_from_the_working_directory(
     assert store.root == tmp_path / "output/storage"
 
 
+def test_packed_uri_opens_packed_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    absolute = create_storage_provider((tmp_path / "a b").as_uri().replace("file:", "packed:"))
+    relative = create_storage_provider("packed://./output/storage")
+    for store, folder in ((absolute, "a b"), (relative, "output/storage")):
+        assert isinstance(store, PackedStorageProvider)
+        assert store.root == tmp_path / folder
+
+
+def test_uri_of_the_other_kind_is_refused(tmp_path: Path) -> None:
+    uri = tmp_path.as_uri()
+    create_storage_provider(uri.replace("file:", "packed:"))
+    with pytest.raises(StorageLayoutError):
+        create_storage_provider(uri)
+
+
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
@@ -40,6 +58,9 @@ def test_relative_file_uri_counts_from_the_working_directory(
         ("", "no scheme"),
         ("file://server/share", "host 'server'"),
         ("file:path", "two slashes"),
+        ("packed:path", "two slashes"),
+        ("packed://server/share", "packed:// URI cannot name the host"),
+        ("packed:///a#b", "neither"),
         ("file://", "names no folder"),
         ("file:///a%00b", "names no folder"),
         ("file:///a?b", "neither"),

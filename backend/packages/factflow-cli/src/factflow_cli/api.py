@@ -84,9 +84,9 @@ class Api:
             response.read()
 
     @contextmanager
-    def download(self, where: str) -> Iterator[httpx2.Response]:
+    def download(self, where: str, **query: Any) -> Iterator[httpx2.Response]:
         """Yield the answer to GET with its body not yet read: use `iter_bytes`."""
-        with self._answer("GET", where, headers={"Accept": "*/*"}) as response:
+        with self._answer("GET", where, query=query, headers={"Accept": "*/*"}) as response:
             yield response
 
     def _object(

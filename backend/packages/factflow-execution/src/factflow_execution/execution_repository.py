@@ -12,11 +12,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_execution.errors import TagTakenError
-from factflow_execution.models import ExecutionStatus, Page, PipelineExecution
+from factflow_execution.models import ExecutionStatus, ExecutionSummary, Page, PipelineExecution
 from factflow_execution.tables import executions
 from factflow_execution.transitions import sources_of
 from factflow_foundation.crash_points import reach
 from factflow_foundation.whole import whole
+
+_SUMMARY = [column for column in executions.c if column is not executions.c.config_snapshot]
 
 
 class ExecutionRepository:
@@ -50,9 +52,9 @@ class ExecutionRepository:
 
     async def list(
         self, status: ExecutionStatus | None, limit: int, offset: int
-    ) -> Page[PipelineExecution]:
-        """Return a page of executions, newest first."""
-        query, count = select(executions), select(func.count()).select_from(executions)
+    ) -> Page[ExecutionSummary]:
+        """Return a page of executions, newest first, without the texts they run."""
+        query, count = select(*_SUMMARY), select(func.count()).select_from(executions)
         if status is not None:
             query = query.where(executions.c.status == status)
             count = count.where(executions.c.status == status)
@@ -60,7 +62,7 @@ class ExecutionRepository:
         async with self._engine.connect() as connection:
             total = (await connection.execute(count)).scalar_one()
             rows = (await connection.execute(query.limit(limit).offset(offset))).mappings().all()
-        return Page([_to_execution(row) for row in rows], total, limit, offset)
+        return Page([ExecutionSummary(**row) for row in rows], total, limit, offset)
 
     async def move(self, execution_id: str, to: ExecutionStatus, **values: Any) -> bool:
         """Set the status, with `values` for other columns, if the present status allows it.

@@ -24,7 +24,13 @@ from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.init_payload import store_init
 from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
-from factflow_execution.models import ExecutionDraft, ExecutionStatus, Page, PipelineExecution
+from factflow_execution.models import (
+    ExecutionDraft,
+    ExecutionStatus,
+    ExecutionSummary,
+    Page,
+    PipelineExecution,
+)
 from factflow_execution.waiter import ExecutionWaiter
 from factflow_foundation import ids, keys, logs
 from factflow_foundation.clock import Clock, SystemClock
@@ -110,7 +116,7 @@ class ExecutionService:
 
     async def list(
         self, status: ExecutionStatus | None = None, limit: int = 50, offset: int = 0
-    ) -> Page[PipelineExecution]:
+    ) -> Page[ExecutionSummary]:
         """Return a page of executions, newest first."""
         return await self._repository.list(status, limit, offset)
 
@@ -340,10 +346,7 @@ class ExecutionService:
             await self._end(execution_id, "failed", error_info=_error_info(error))
             return
         await self.holds.release(execution_id)
-        prefix = keys.execution_prefix(execution_id)
-        for records in (True, False):
-            async for found in self._storage.list(prefix, records=records):
-                await self._storage.delete(found.key)
+        await self._storage.delete_prefix(keys.execution_prefix(execution_id))
 
     async def _end(
         self, execution_id: str, status: ExecutionStatus, **values: Any

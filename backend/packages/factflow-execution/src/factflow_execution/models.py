@@ -60,12 +60,12 @@ class ConfigVersion:
     created_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineExecution:
-    """One run of a snapshot.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionSummary:
+    """One run of a snapshot, all but the snapshot's text.
 
-    `config_snapshot` is the YAML text it reads, whatever became of the stored config. `replay_source`
-    says what a replay was made from. `message_count` and `failed_count` are known once it ended.
+    `replay_source` says what a replay was made from. `message_count` and `failed_count` are known once it
+    ended.
     """
 
     execution_id: str
@@ -73,7 +73,6 @@ class PipelineExecution:
     config_name: str
     config_version: int | None
     config_hash: str
-    config_snapshot: str
     status: ExecutionStatus
     started_at: float
     completed_at: float | None = None
@@ -103,6 +102,14 @@ class PipelineExecution:
     def ended(self) -> bool:
         """Tell whether it no longer runs."""
         return self.status != "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineExecution(ExecutionSummary):
+    """One run of a snapshot: `config_snapshot` is the YAML text it reads, whatever became of the stored
+    config."""
+
+    config_snapshot: str
 
 
 @dataclass(frozen=True, slots=True)

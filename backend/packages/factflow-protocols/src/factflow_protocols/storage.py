@@ -111,6 +111,14 @@ class StorageProtocol(Protocol):
         """Remove an object by its full name, or a record by its key; absent ones are no error."""
         ...
 
+    async def delete_prefix(self, prefix: str) -> None:
+        """Remove all objects and records below `prefix` (whole path segments), and give back their space.
+
+        Absent ones are no error. Called again after an end on the way, it removes what was left. Others
+        are served meanwhile; what is written below the prefix meanwhile may go or stay.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish what is under way and let go of the store."""
         ...

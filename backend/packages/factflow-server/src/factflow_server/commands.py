@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--durability", choices=["os", "fsync"], help="fsync also survives power loss (default os)"
     )
+    serve.add_argument(
+        "--storage-uri", help="file://PATH or packed://PATH (default: storage/ in the data folder)"
+    )
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     serve.add_argument("--max-concurrent-executions", type=int, help="default 12")
     serve.set_defaults(command=_serve)

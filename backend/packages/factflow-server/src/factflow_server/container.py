@@ -46,6 +46,7 @@ from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
 from factflow_server.settings import ServerSettings, ServerStartError
+from factflow_server.storage_choice import choose_storage, note_storage
 
 _log = logs.logger(__name__)
 
@@ -98,8 +99,8 @@ class Container:
 async def open_container(settings: ServerSettings) -> AsyncIterator[Container]:
     """Open everything in the data folder; close it in reverse, whatever happened meanwhile.
 
-    Raises `DataFolderLockedError`, `DataFolderUnwritableError`, `DatabaseUnusableError`, and what
-    registry, storage and queue say of what they cannot use.
+    Raises `DataFolderLockedError`, `DataFolderUnwritableError`, `DatabaseUnusableError`,
+    `StorageChangedError`, and what registry, storage and queue say of what they cannot use.
     """
     async with contextlib.AsyncExitStack() as stack:
         data_dir = DataDir.at(settings.data_dir)
@@ -118,12 +119,14 @@ async def _join(
     registry.all()  # imports happen here, once, and not under a request
     loader = PipelineConfigLoader(registry)
     database = await _open_database(settings, data_dir, stack)
+    storage_uri = choose_storage(data_dir, settings.storage_uri)
     storage = create_storage_provider(
-        data_dir.storage_uri,
+        storage_uri,
         durability=settings.durability,
         writer="process",
         keep_open=[lock.fileno()],
     )
+    note_storage(data_dir, storage_uri)
     if settings.commit_journal is not None:
         storage = JournalledStorage(storage, settings.commit_journal)
     stack.push_async_callback(storage.close)

@@ -1,9 +1,10 @@
-"""Where the embedded server keeps what it knows: one folder, nothing outside of it.
+"""Where the embedded server keeps what it knows: one folder, nothing outside of it unless asked.
 
 factflow.db     configs and executions (SQLite)
 lineage.db      lineage (SQLite; can be rebuilt from the records)
 queue.db        messages under way (SQLite)
-storage/        artefacts and their records, the source of truth
+storage/        artefacts and their records, the source of truth, as plain files or packed
+storage.uri     where they are instead, when the server was told to keep them elsewhere
 factflow.lock   held by the server that owns the folder
 """
 
@@ -40,6 +41,11 @@ class DataDir:
         return self.root / "queue.db"
 
     @property
-    def storage_uri(self) -> str:
-        """The store of artefacts and records."""
-        return (self.root / "storage").as_uri()
+    def storage(self) -> Path:
+        """Artefacts and records, unless `storage_note` names another place."""
+        return self.root / "storage"
+
+    @property
+    def storage_note(self) -> Path:
+        """The URI of a store that lies elsewhere."""
+        return self.root / "storage.uri"

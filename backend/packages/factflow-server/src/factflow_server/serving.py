@@ -8,9 +8,11 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
 from factflow_server.container import Container
 from factflow_server.settings import ServerSettings, ServerStartError, check_host
@@ -67,10 +69,24 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class DatedState(ServerState):
+    """What uvicorn's connections share, with the date of each answer told when it is asked for."""
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer that begins now."""
+        return [(b"date", formatdate(usegmt=True).encode())]
+
+    @default_headers.setter
+    def default_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Leave the date to the answers: uvicorn would set it once a second."""
+
+
 class Server(uvicorn.Server):
     """Uvicorn that calls `on_ready` when it answers, and stops executions before connections.
 
-    An answer may wait for an execution's end, so the executions have to end first.
+    An answer may wait for an execution's end, so the executions have to end first. Uvicorn's own main
+    loop looks ten times a second whether it should end; this one sleeps until it is told.
     """
 
     def __init__(
@@ -91,6 +107,8 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
             )
         )
+        self.server_state = DatedState()
+        self._told_to_stop = asyncio.Event()
         self._container = container
         self._grace = settings.shutdown_grace_seconds
         self._on_ready = on_ready
@@ -100,6 +118,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and not self.should_exit:
             self._on_ready()
+
+    async def main_loop(self) -> None:
+        """Answer until `stop`."""
+        await self._told_to_stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, stop the executions, let answers under way go out."""
@@ -117,6 +139,7 @@ class Server(uvicorn.Server):
         """End soon and in order; called again, without waiting for connections."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._told_to_stop.set()
 
 
 class Signals:

@@ -39,6 +39,8 @@ class ServerSettings(BaseSettings):
     """Modules with adapters of one's own, beside the installed ones."""
     allow_private_networks: bool = False
     durability: Literal["os", "fsync"] = "os"
+    storage_uri: str | None = None
+    """Where artefacts and records are kept; `storage/` in the data folder when it is not given."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     max_concurrent_executions: Annotated[int, Field(ge=1, le=1000)] = 12
     config_validator_strict: bool = True

@@ -120,12 +120,12 @@ CASES = [
 ]
 
 
-def check(case: Case, folder: Path, *, queue_lost: bool) -> None:
+def check(case: Case, folder: Path, *, queue_lost: bool, packed: bool = False) -> None:
     """Have a server die as the case says and another one go on; fail unless all is as it should be.
 
-    With `queue_lost` the queue's file is deleted in between.
+    With `queue_lost` the queue's file is deleted in between; with `packed` the storage is.
     """
-    evidence = Evidence(folder)
+    evidence = Evidence(folder, packed=packed)
     if case.leads_there is replaying:
         _run_calmly(evidence)
     if case.leads_there is recovering:
@@ -184,7 +184,6 @@ def _is_as_it_should_be(figures: Figures, evidence: Evidence) -> None:
 
 def _left_by_launches_that_failed(evidence: Evidence, known: set[str]) -> set[str]:
     """Return the names of objects below executions that do not exist."""
-    folders = (evidence.storage / "executions").glob("*")
-    left = [folder for folder in folders if folder.name not in known]
-    names = {path.name for folder in left for path in folder.rglob("*") if path.is_file()}
-    return {name for name in names if not name.endswith(".meta.json")}
+    names = [name.split("/", 2) for name in evidence.look() if name.startswith("executions/")]
+    left = {rest.rpartition("/")[2] for _, execution, rest in names if execution not in known}
+    return {name for name in left if not name.endswith(".meta.json")}

@@ -21,6 +21,7 @@ from factflow_foundation.records import OutcomeRecord
 from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.filesystem import FilesystemStorageProvider
+from factflow_infra.storage.packed import PackedStorageProvider
 from factflow_lineage.filters import LineageFilter
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.repository import PipelineLineageRepository
@@ -38,7 +39,7 @@ class EngineUnderTest:
     """The engine's parts, and what ended so far."""
 
     queue: EmbeddedQueue
-    storage: FilesystemStorageProvider
+    storage: FilesystemStorageProvider | PackedStorageProvider
     lineage: LineageService
     rows: PipelineLineageRepository
     registry: AdapterRegistry
@@ -128,6 +129,7 @@ async def engine_in(
     modules: tuple[str, ...] = (),
     on_finished: OnFinished | None = None,
     writer: Literal["thread", "process"] = "thread",
+    packed: bool = False,
     wrap_storage: Callable[[StorageProtocol], StorageProtocol] = lambda store: store,
 ) -> AsyncIterator[EngineUnderTest]:
     """Open an engine on a folder; a second one on the same folder finds what the first left."""
@@ -137,7 +139,9 @@ async def engine_in(
     lineage = LineageService(writing)
     await lineage.start()
     queue = EmbeddedQueue(folder / "queue.db", clock, boot=BOOT)
-    storage = FilesystemStorageProvider(folder / "storage", writer=writer)
+    provider = PackedStorageProvider if packed else FilesystemStorageProvider
+    storage = provider(folder / "storage", writer=writer)
+    storage.start_soon()
     registry = AdapterRegistry.discover([ADAPTERS, *modules])
     holder: list[EngineUnderTest] = []
 

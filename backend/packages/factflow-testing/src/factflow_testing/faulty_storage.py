@@ -70,5 +70,8 @@ class FaultyStorage:
     async def delete(self, key: str) -> None:
         await self._real.delete(key)
 
+    async def delete_prefix(self, prefix: str) -> None:
+        await self._real.delete_prefix(prefix)
+
     async def close(self) -> None:
         await self._real.close()

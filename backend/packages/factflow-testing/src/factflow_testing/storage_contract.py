@@ -17,6 +17,7 @@ from __future__ import annotations
 from factflow_testing.storage_first_promises import FirstStandsPromises
 from factflow_testing.storage_listing_promises import ListingPromises
 from factflow_testing.storage_object_promises import ObjectPromises
+from factflow_testing.storage_prefix_promises import PrefixPromises
 from factflow_testing.storage_record_promises import RecordPromises
 from factflow_testing.storage_rig import MESSAGE, STAGE, keys_of
 from factflow_testing.storage_scan_promises import ScanPromises
@@ -25,6 +26,11 @@ __all__ = ["MESSAGE", "STAGE", "StorageContract", "keys_of"]
 
 
 class StorageContract(
-    ObjectPromises, RecordPromises, FirstStandsPromises, ListingPromises, ScanPromises
+    ObjectPromises,
+    RecordPromises,
+    FirstStandsPromises,
+    ListingPromises,
+    PrefixPromises,
+    ScanPromises,
 ):
     """The suite. Not collected by itself: its name has no `Test` in front."""

@@ -76,7 +76,7 @@ class ListingPromises(StorageFixtures):
         counter = asyncio.create_task(count())
         assert await keys_of(store, "executions") == keys
         counter.cancel()
-        assert turns > 1
+        assert turns > 0
 
     async def test_listing_survives_changes_under_way(self, store: StorageProtocol) -> None:
         keys = [f"{STAGE}/{i:032x}" for i in range(700)]

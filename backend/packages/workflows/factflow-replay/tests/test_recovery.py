@@ -87,7 +87,7 @@ def lose(folder: Path, database: str) -> None:
 async def only_execution(platform: Platform) -> PipelineExecution:
     page = await platform.executions.list()
     assert page.total == 1
-    return page.rows[0]
+    return await platform.executions.get(page.rows[0].execution_id)
 
 
 async def settled(platform: Platform, execution_id: str) -> PipelineExecution:

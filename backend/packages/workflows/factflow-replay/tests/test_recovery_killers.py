@@ -74,7 +74,7 @@ def run_until_it_ends(folder: Path, text: str) -> int:
 
 async def the_execution(platform: Platform) -> PipelineExecution:
     page = await platform.executions.list()
-    return page.rows[0]
+    return await platform.executions.get(page.rows[0].execution_id)
 
 
 async def deadly_of(platform: Platform, execution_id: str) -> dict[int, OutcomeRecord]:

@@ -64,6 +64,9 @@ def chaos(
     messages: Annotated[
         int, typer.Option("--messages", min=1, help="How many the pipeline begins with.")
     ] = 20,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="Have the server keep its objects in packed storage.")
+    ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave data, journals and log in a folder.")
     ] = False,
@@ -78,6 +81,8 @@ def chaos(
     arguments += ["--messages", str(messages)]
     if seed is not None:
         arguments += ["--seed", str(seed)]
+    if packed:
+        arguments.append("--packed")
     if keep:
         arguments.append("--keep")
     with _bar(kills) if session.shows_progress else _lines(kills) as progress:

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
         "serve",
         "factflow serve",
         "factflow serve --port 9000 --data-dir /var/lib/factflow --adapters my_module",
+        "factflow serve --storage-uri packed://./.factflow/storage",
     )(serve)
 
 
@@ -48,6 +49,13 @@ def serve(
         Literal["os", "fsync"] | None,
         typer.Option("--durability", help="fsync also survives a power cut [default: os]"),
     ] = None,
+    storage_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--storage-uri",
+            help="packed://PATH: few files instead of one for each object [default: plain files]",
+        ),
+    ] = None,
     pipelines: Annotated[
         str | None, typer.Option("--pipelines", help="Folder of pipelines to check at start.")
     ] = None,
@@ -69,6 +77,7 @@ def serve(
         "--port": port,
         "--pipelines": pipelines,
         "--durability": durability,
+        "--storage-uri": storage_uri,
         "--log-level": log_level,
         "--max-concurrent-executions": max_concurrent_executions,
     }

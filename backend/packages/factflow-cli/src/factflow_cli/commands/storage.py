@@ -2,6 +2,10 @@
 
 import base64
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +14,7 @@ from factflow_cli import terminal
 from factflow_cli.api import Api, key_path, path, rows, text
 from factflow_cli.command import command, group
 from factflow_cli.errors import CliError
+from factflow_cli.exit_codes import ExitCode
 from factflow_cli.session import Session
 from factflow_cli.tables import Column, print_facts, print_line, print_table, print_total
 from factflow_cli.values import moment, size
@@ -154,6 +159,79 @@ def metadata(session: Session, key: KeyArgument, execution: ExecutionOption = No
         f"/storage/metadata/{key_path(_full_key(session.api, key, execution))}"
     )
     session.show(record, lambda: print_facts([(name, _fact(v)) for name, v in record.items()]))
+
+
+@command(
+    app,
+    "export",
+    "factflow storage export --execution EXECUTION_ID --output-dir out",
+    "factflow storage export --output-dir everything",
+)
+def export(
+    session: Session,
+    *,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", help="Folder to write to; made when it is missing.")
+    ],
+    execution: Annotated[
+        str | None,
+        typer.Option("--execution", "-e", help="Only what this one left (id or tag)."),
+    ] = None,
+) -> None:
+    """Write stored objects and their records out as plain files.
+
+    They lie as a server's plain storage does, and the folder can be opened as file://. What is there
+    already is left alone, so that an export that broke off goes on. Exits with 1 when a record could
+    not be read and was left out.
+    """
+    from factflow_cli.plain_files import PlainFiles
+
+    files = PlainFiles(output_dir)
+    with (
+        _progress(session) as progress,
+        session.api.download("/storage/archive", execution_id=execution) as response,
+    ):
+        done = files.unpack(response.iter_bytes(), progress)
+    result = {"output_dir": str(output_dir.absolute()), **asdict(done)}
+    session.show(result, lambda: _draw_export(result))
+    if done.left_out_count:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _draw_export(result: dict[str, Any]) -> None:
+    left_out = result["left_out_count"]
+    print_facts(
+        [
+            ("written to", result["output_dir"]),
+            ("objects", result["objects"]),
+            ("records", result["records"]),
+            ("files written", f"{result['written']} ({size(result['bytes'])})"),
+            ("there already", result["present"]),
+            ("left out", f"{left_out} records that cannot be read" if left_out else None),
+        ]
+    )
+    for key in result["left_out"]:
+        print_line(f"- {key}")
+
+
+@contextmanager
+def _progress(session: Session) -> Iterator[Callable[[Any], None]]:
+    """What to tell how far an archive is unpacked: a line that moves on a terminal, nothing elsewhere."""
+    if not session.shows_progress:
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as line:
+        task = line.add_task("waiting", total=None)
+
+        def tell(done: Any) -> None:
+            count = done.objects + done.records
+            line.update(task, description=f"{count} files, {size(done.bytes)}")
+
+        yield tell
 
 
 def _fact(value: Any) -> Any:

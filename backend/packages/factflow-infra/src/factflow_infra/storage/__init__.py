@@ -7,12 +7,16 @@ from factflow_infra.storage.data_lock import (
 )
 from factflow_infra.storage.factory import StorageUriError, create_storage_provider
 from factflow_infra.storage.filesystem import FilesystemStorageProvider
+from factflow_infra.storage.packed import PackedStorageProvider
+from factflow_infra.storage.packed_marker import StorageLayoutError
 
 __all__ = [
     "DataFolderLock",
     "DataFolderLockedError",
     "DataFolderUnwritableError",
     "FilesystemStorageProvider",
+    "PackedStorageProvider",
+    "StorageLayoutError",
     "StorageUriError",
     "create_storage_provider",
 ]

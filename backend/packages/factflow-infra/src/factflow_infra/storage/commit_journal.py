@@ -102,6 +102,10 @@ class JournalledStorage:
         """Ask the real store."""
         await self._real.delete(key)
 
+    async def delete_prefix(self, prefix: str) -> None:
+        """Ask the real store."""
+        await self._real.delete_prefix(prefix)
+
     async def close(self) -> None:
         """Close the real store and the journal; repeated calls do nothing more."""
         await self._real.close()

@@ -1,7 +1,6 @@
 """The writing half of a filesystem store: requests in, files out, in plain blocking calls.
 
-Requests are small and made of bytes and text only, so that a writer may run in a thread or in a
-process of its own. Nothing here knows of the event loop.
+It may run in a thread or in a process of its own. Nothing here knows of the event loop.
 """
 
 from __future__ import annotations
@@ -10,36 +9,27 @@ import contextlib
 import errno
 import itertools
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import msgspec
 
 from factflow_foundation.crash_points import reach
 from factflow_infra.storage.disk_errors import is_reachable, storage_error
 from factflow_infra.storage.empty_record import remove_if_empty
 from factflow_infra.storage.folders import Folders, sync_folder
 from factflow_infra.storage.layout import RECORD_SUFFIX, numbered_name, record_key
+from factflow_infra.storage.prefix_removal import remove_in_steps
+from factflow_infra.storage.requests import (
+    DeletePrefixRequest,
+    DeleteRequest,
+    StoreRequest,
+    WriteRequest,
+    with_output_key,
+)
 from factflow_infra.storage.staged_file import StagedFile
 from factflow_protocols.errors import ObjectExistsError
 
 _RACES = 3
 """How often a write starts again when another process removes its folder meanwhile."""
-
-
-class WriteRequest(msgspec.Struct, frozen=True, array_like=True, tag="write"):
-    """An object, its record, or both. `record` is the JSON of the metadata, with `output_key`
-    naming the plain object name when there is data."""
-
-    key: str
-    extension: str
-    data: bytes | None
-    record: bytes | None
-
-
-class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete"):
-    """An object by its name, or a record by its key."""
-
-    key: str
 
 
 class DiskWriter:
@@ -52,13 +42,26 @@ class DiskWriter:
         self._folders = folders
         self._staging = staging
         self._durable = durable
+        self._removals: dict[str, Iterator[None]] = {}
 
-    def perform(self, request: WriteRequest | DeleteRequest) -> str | None:
+    def perform_all(self, requests: Sequence[StoreRequest]) -> list[str | None | Exception]:
+        """Do what the requests ask, one after the other; return each one's answer or its error."""
+        answers: list[str | None | Exception] = []
+        for request in requests:
+            try:
+                answers.append(self.perform(request))
+            except Exception as error:  # noqa: BLE001 - carried to the caller, who raises it
+                answers.append(error)
+        return answers
+
+    def perform(self, request: StoreRequest) -> str | None:
         """Do what a request asks and return the written object's name, if any.
 
         Raises `ObjectExistsError`, `KeyRefusedError` and `StorageUnavailableError` as the protocol
         says; then nothing of this request is left, unless the machine went down on the way.
         """
+        if isinstance(request, DeletePrefixRequest):
+            return self._remove_some(request.prefix)
         try:
             if isinstance(request, DeleteRequest):
                 self._delete(request.key)
@@ -128,7 +131,7 @@ class DiskWriter:
     def _link_record(self, request: WriteRequest, name: str | None, folder: str, path: str) -> None:
         record = request.record or b"{}"
         if name is not None and name != request.key + request.extension:
-            record = _with_output_key(record, name)
+            record = with_output_key(record, name)
         with contextlib.closing(self._staging(folder, record, durable=self._durable)) as staged:
             reach("storage.record.before")
             try:
@@ -151,6 +154,21 @@ class DiskWriter:
             self._sync(self._path(folder))
         self._folders.remove_empty(folder)
 
+    def _remove_some(self, prefix: str) -> str | None:
+        """Do a step of a removal, which goes on where the last step of the same prefix ended."""
+        steps = self._removals.pop(prefix, None) or remove_in_steps(
+            str(self._root), prefix, self._folders
+        )
+        try:
+            if not is_reachable(self._root):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._root))
+            for _ in steps:
+                self._removals[prefix] = steps
+                return prefix
+        except OSError as error:
+            raise storage_error(error, self._root, prefix) from error
+        return None
+
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
@@ -162,9 +180,3 @@ class DiskWriter:
     def _unlink(path: str) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)  # noqa: PTH108 - strings on the hot path
-
-
-def _with_output_key(record: bytes, name: str) -> bytes:
-    fields = msgspec.json.decode(record)
-    fields["output_key"] = name
-    return msgspec.json.encode(fields)

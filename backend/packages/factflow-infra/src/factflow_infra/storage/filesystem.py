@@ -7,15 +7,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from factflow_foundation.keys import check_key
 from factflow_infra.storage.disk_reader import DiskReader
-from factflow_infra.storage.disk_writer import DeleteRequest, DiskWriter, WriteRequest
+from factflow_infra.storage.disk_writer import DiskWriter
 from factflow_infra.storage.folders import Folders
 from factflow_infra.storage.layout import RECORD_SUFFIX, check_write, is_object_name, record_key
 from factflow_infra.storage.paced import paced
-from factflow_infra.storage.staged_file import StagedFile, choose_staging
+from factflow_infra.storage.packed_marker import refuse_packed
+from factflow_infra.storage.record_json import decode_record, encode_record
+from factflow_infra.storage.requests import (
+    DeletePrefixRequest,
+    DeleteRequest,
+    StoreRequest,
+    WriteRequest,
+)
+from factflow_infra.storage.staged_file import KINDS, StagedFile, choose_staging
 from factflow_infra.storage.writer_process import WriterProcess
 from factflow_infra.storage.writer_thread import WriterThread
 from factflow_protocols.errors import (
@@ -26,7 +32,7 @@ from factflow_protocols.errors import (
 )
 from factflow_protocols.storage import ObjectInfo, RecordInfo
 
-_Writer = WriterThread[WriteRequest | DeleteRequest, str | None] | WriterProcess
+_Writer = WriterThread[StoreRequest, str | None] | WriterProcess
 Durability = Literal["os", "fsync"]
 
 
@@ -39,7 +45,8 @@ class FilesystemStorageProvider:
     processes may use one root; one instance serves one event loop. `staging` is for tests. `writer` says
     who makes the files; a process keeps the descriptors in `keep_open` as long as it is at work.
 
-    Raises `StorageUnavailableError` when the folder cannot be made or written, or lacks hard links.
+    Raises `StorageUnavailableError` when the folder cannot be made or written, or lacks hard links,
+    `StorageLayoutError` when it holds packed storage.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class FilesystemStorageProvider:
         keep_open: Sequence[int] = (),
     ) -> None:
         self.root = Path(root).absolute()
+        refuse_packed(self.root)
         durable = durability == "fsync"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -65,18 +73,23 @@ class FilesystemStorageProvider:
         folders = Folders(str(self.root), durable=durable)
         self._reader = DiskReader(self.root, folders)
         disk = DiskWriter(self.root, folders, staging, durable=durable)
-        thread: WriterThread[WriteRequest | DeleteRequest, str | None] = WriterThread(
-            disk.perform, name="factflow-storage-writer"
+        thread: WriterThread[StoreRequest, str | None] = WriterThread(
+            disk.perform_all, name="factflow-storage-writer"
         )
         self._writer: _Writer = thread
         if writer == "process":
             self._writer = WriterProcess(
                 self.root,
                 durable=durable,
-                staging=staging,
+                kind=next(name for name, known in KINDS.items() if known is staging),
                 keep_open=keep_open,
                 substitute=thread,
             )
+
+    def start_soon(self) -> None:
+        """Have the writer at hand before the first write; without an event loop it waits for that."""
+        if isinstance(self._writer, WriterProcess):
+            self._writer.start_soon()
 
     async def write(
         self,
@@ -96,10 +109,7 @@ class FilesystemStorageProvider:
             raise ValueError("a write needs data, metadata, or both")
         record = None
         if metadata is not None:
-            fields = dict(metadata)
-            if data is not None:
-                fields["output_key"] = key + extension
-            record = _encode_record(key, fields)
+            record = encode_record(key, metadata, None if data is None else key + extension)
         return await self._writer.submit(WriteRequest(key, extension, data, record))
 
     async def read(self, key: str) -> bytes:
@@ -146,7 +156,7 @@ class FilesystemStorageProvider:
             raise ObjectNotFoundError(key) from error
         if not data:
             raise ObjectNotFoundError(key)
-        return _decode_record(owner, data)
+        return decode_record(owner, data)
 
     async def metadata_of(
         self, keys: Sequence[str]
@@ -184,6 +194,12 @@ class FilesystemStorageProvider:
         if is_object_name(check_key(key)):
             await self._writer.submit(DeleteRequest(key))
 
+    async def delete_prefix(self, prefix: str) -> None:
+        """Remove all below a prefix, some files at a time; called again after an end, it goes on."""
+        folder = check_key(prefix.removesuffix("/"))
+        while await self._writer.submit(DeletePrefixRequest(folder)) is not None:
+            pass
+
     async def close(self) -> None:
         """Finish the writes under way and end the writer; repeated calls do nothing more."""
         await self._writer.close()
@@ -193,16 +209,6 @@ class FilesystemStorageProvider:
         if data is None:
             data = await asyncio.to_thread(self._reader.read, name, may_wait=True)
         return data or b""
-
-
-def _decode_record(key: str, data: bytes) -> dict[str, Any]:
-    try:
-        fields = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecordDamagedError(key, str(error)) from error
-    if not isinstance(fields, dict):
-        raise RecordDamagedError(key, "it is no JSON object")
-    return fields
 
 
 def _record_or_error(
@@ -215,16 +221,6 @@ def _record_or_error(
     if not read:
         return None
     try:
-        return _decode_record(name.removesuffix(RECORD_SUFFIX), read)
+        return decode_record(name.removesuffix(RECORD_SUFFIX), read)
     except RecordDamagedError as error:
         return error
-
-
-def _encode_record(key: str, fields: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(fields)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise StorageError(
-            f"the metadata of {key!r} cannot be stored as JSON: {error}",
-            hint="give numbers, text, lists and objects with text keys only",
-        ) from error

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from factflow_infra.storage.disk_writer import DeleteRequest, WriteRequest
+from factflow_infra.storage.requests import StoreRequest
 from factflow_protocols.errors import (
     KeyRefusedError,
     ObjectExistsError,
@@ -26,7 +26,7 @@ class Request(NamedTuple):
     """A request under the number that its answer will have."""
 
     number: int
-    what: WriteRequest | DeleteRequest
+    what: StoreRequest
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):

@@ -1,4 +1,4 @@
-"""The writing half of a filesystem store in a process of its own.
+"""The writing half of a local store in a process of its own.
 
 Making files is most of what a message costs, and a thread that does it takes the interpreter lock back
 after each system call: beside a busy event loop it gains nothing. A process does. Requests made in one
@@ -23,8 +23,7 @@ from pathlib import Path
 
 from factflow_foundation import logs
 from factflow_infra.storage import writer_messages
-from factflow_infra.storage.disk_writer import DeleteRequest, WriteRequest
-from factflow_infra.storage.staged_file import KINDS, StagedFile
+from factflow_infra.storage.requests import StoreRequest
 from factflow_infra.storage.writer_messages import Request
 from factflow_infra.storage.writer_thread import BACKLOG_LIMIT, WriterThread
 from factflow_protocols.errors import StorageUnavailableError
@@ -33,14 +32,15 @@ END_SECONDS = 30.0
 FRAME_REQUESTS = 16
 """Sent as soon as there are so many, so that the process works while the loop goes on; answered together."""
 PROGRAM = "factflow_infra.storage.writer_program"
-Pending = tuple[WriteRequest | DeleteRequest, "asyncio.Future[str | None]"]
+Pending = tuple[StoreRequest, "asyncio.Future[str | None]"]
 
 _log = logs.logger(__name__)
 
 
 class WriterProcess(asyncio.Protocol):
-    """Hands requests to a process. Serves one event loop: that in which it is made, or else the first
-    request, either of which starts the process.
+    """Hands requests to a process, which `start_soon` or the first request starts. Serves one event loop.
+
+    `kind` says how the program is to store things: a kind of staged files, or `packed`.
 
     Should the process end by itself, what it had not answered and all that follows is done by
     `substitute`, a thread. A record that it had written already is found then, as by any repeat.
@@ -51,11 +51,10 @@ class WriterProcess(asyncio.Protocol):
         root: Path,
         *,
         durable: bool,
-        staging: type[StagedFile],
+        kind: str,
         keep_open: Sequence[int],
-        substitute: WriterThread[WriteRequest | DeleteRequest, str | None],
+        substitute: WriterThread[StoreRequest, str | None],
     ) -> None:
-        kind = next(name for name, known in KINDS.items() if known is staging)
         self._arguments = (str(root), "fsync" if durable else "os", kind)
         self._keep_open = tuple(keep_open)
         self._substitute = substitute
@@ -71,10 +70,14 @@ class WriterProcess(asyncio.Protocol):
         self._done_again: set[asyncio.Task[None]] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
-        with contextlib.suppress(RuntimeError):  # no event loop yet
-            self._begin_start(asyncio.get_running_loop())
 
-    async def submit(self, request: WriteRequest | DeleteRequest) -> str | None:
+    def start_soon(self) -> None:
+        """Start the process now, in an event loop, so that the first request need not wait for it."""
+        if self._starting is None and not self._closed:
+            with contextlib.suppress(RuntimeError):
+                self._begin_start(asyncio.get_running_loop())
+
+    async def submit(self, request: StoreRequest) -> str | None:
         """Have the request performed; return its answer or raise its error.
 
         What was sent is finished, whether or not its caller waits for it. Raises

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -34,14 +34,22 @@ class _Job(Generic[RequestT, AnswerT]):
 
 
 class WriterThread(Generic[RequestT, AnswerT]):
-    """Runs `perform(request)` for every submitted request, in order, off the event loop.
+    """Runs `perform_all(requests)` for all that is submitted, in order, off the event loop.
 
-    Serves the one event loop that submits first. A caller that is cancelled while its request waits
-    takes it back; a request that was begun is always finished.
+    It returns an answer or an error for each request. `finish` runs on the same thread at the end. Serves
+    the one event loop that submits first. A caller that is cancelled while its request waits takes it
+    back; a request that was begun is always finished.
     """
 
-    def __init__(self, perform: Callable[[RequestT], AnswerT], *, name: str) -> None:
-        self._perform = perform
+    def __init__(
+        self,
+        perform_all: Callable[[Sequence[RequestT]], Sequence[AnswerT | Exception]],
+        *,
+        name: str,
+        finish: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._perform_all = perform_all
+        self._finish = finish
         self._name = name
         self._jobs: queue.SimpleQueue[_Job[RequestT, AnswerT] | None] = queue.SimpleQueue()
         self._slots = asyncio.Semaphore(BACKLOG_LIMIT)
@@ -89,12 +97,12 @@ class WriterThread(Generic[RequestT, AnswerT]):
         going_on = True
         while going_on:
             batch, going_on = self._take()
-            for job in batch:
-                self._do(job)
+            self._do([job for job in batch if not job.future.cancelled()])
             # A loop that is closed has nobody waiting for an answer.
             with contextlib.suppress(RuntimeError):
                 if batch and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._answer, batch)
+        self._finish()
 
     def _take(self) -> tuple[list[_Job[RequestT, AnswerT]], bool]:
         """Wait for a job, then take all that stand behind it; False at the end."""
@@ -110,13 +118,18 @@ class WriterThread(Generic[RequestT, AnswerT]):
                 return batch, True
         return batch, False
 
-    def _do(self, job: _Job[RequestT, AnswerT]) -> None:
-        if job.future.cancelled():
+    def _do(self, jobs: list[_Job[RequestT, AnswerT]]) -> None:
+        if not jobs:
             return
         try:
-            job.answer = self._perform(job.request)
-        except Exception as error:  # noqa: BLE001 - carried to the caller, who raises it
-            job.error = error
+            answers = self._perform_all([job.request for job in jobs])
+        except Exception as error:  # noqa: BLE001 - carried to the callers, who raise it
+            answers = [error] * len(jobs)
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, Exception):
+                job.error = answer
+            else:
+                job.answer = answer
 
     def _answer(self, batch: list[_Job[RequestT, AnswerT]]) -> None:
         for job in batch:

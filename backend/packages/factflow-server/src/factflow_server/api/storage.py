@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
 
 from factflow_foundation import keys
 from factflow_foundation.clock import isoformat
@@ -16,12 +18,14 @@ from factflow_server.api.dependencies import Services
 from factflow_server.api.schemas.paging import Limit, Offset
 from factflow_server.api.schemas.storage import ObjectMetadataSchema, ObjectPage, ObjectSchema
 from factflow_server.container import Container
+from factflow_server.storage_archive import archive
 
 router = APIRouter(prefix="/storage", tags=["storage"])
 
 FOREIGN_CONTENT = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 """What was crawled is not ours: a browser that shows it must run nothing of it in our name."""
 UNKNOWN_TYPE = "application/octet-stream"
+ARCHIVE_TYPE = "application/x-tar"
 
 
 @router.get("/objects", operation_id="list_objects")
@@ -35,12 +39,7 @@ async def list_objects(
     include_metadata: bool = False,
 ) -> ObjectPage:
     """List objects in the order of their keys, below an execution or a prefix."""
-    where = prefix
-    if execution_id is not None:
-        execution = await services.executions.get(execution_id)
-        where = keys.execution_prefix(execution.execution_id)
-        if prefix is not None:
-            where = prefix if prefix.startswith(where + "/") else f"{where}/{prefix}"
+    where = await _prefix(services, execution_id, prefix)
     found: list[ObjectInfo] = []
     total = 0
     async for info in services.storage.list((where or keys.ROOT).rstrip("/")):
@@ -50,6 +49,33 @@ async def list_objects(
     objects = [await _object(services.storage, info, include_metadata) for info in found]
     more = offset + len(objects) < total
     return ObjectPage(total=total, limit=limit, offset=offset, has_more=more, objects=objects)
+
+
+@router.get(
+    "/archive",
+    operation_id="get_archive",
+    response_class=StreamingResponse,
+    responses={200: {"content": {ARCHIVE_TYPE: {}}, "description": "A tar archive."}},
+)
+async def get_archive(
+    *, services: Services, execution_id: str | None = None, prefix: str | None = None
+) -> StreamingResponse:
+    """Get all objects and records below an execution or a prefix, or of the whole store, as plain files
+    in a tar archive.
+
+    Its last member, `.factflow-tmp-archive.json`, says how many are in it, and which records are not because
+    they cannot be read.
+    """
+    where = await _prefix(services, execution_id, prefix)
+    pieces = archive(services.storage, (where or "").rstrip("/"))
+    first = await anext(pieces)  # what is wrong at the start has its own status
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return StreamingResponse(body(), media_type=ARCHIVE_TYPE)
 
 
 # Before the endpoint of the bytes, whose key would match this path as well.
@@ -103,6 +129,17 @@ async def get_object(key: str, services: Services) -> Response:
     return Response(
         data, media_type=_content_type(key, record) or UNKNOWN_TYPE, headers=FOREIGN_CONTENT
     )
+
+
+async def _prefix(services: Container, execution_id: str | None, prefix: str | None) -> str | None:
+    """Return the prefix that an execution's id or tag and one within it, or beside it, mean."""
+    if execution_id is None:
+        return prefix
+    execution = await services.executions.get(execution_id)
+    where = keys.execution_prefix(execution.execution_id)
+    if prefix is None:
+        return where
+    return prefix if prefix.startswith(where + "/") else f"{where}/{prefix}"
 
 
 async def _object(storage: StorageProtocol, info: ObjectInfo, with_record: bool) -> ObjectSchema:

@@ -44,13 +44,15 @@ class ChaosOptions:
     seconds: float = 300.0
     seed: int = 0
     messages: int = 20
+    packed: bool = False
+    """Whether the server packs its storage."""
 
 
 class ChaosRunner:
     """One run of the self-test in an empty folder; `tell` is given its progress."""
 
     def __init__(self, folder: Path, options: ChaosOptions, tell: Tell) -> None:
-        self.evidence = Evidence(folder)
+        self.evidence = Evidence(folder, packed=options.packed)
         self._folder = folder
         self._options = options
         self._tell = tell

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _leave)
     with _folder(keep=options.keep) as folder:
         seed = secrets.randbelow(SEEDS) if options.seed is None else options.seed
-        chaos = ChaosOptions(options.kills, options.seconds, seed, options.messages)
+        chaos = ChaosOptions(options.kills, options.seconds, seed, options.messages, options.packed)
         kept = {"folder": str(folder)} if options.keep else {}
         try:
             figures = ChaosRunner(folder, chaos, lambda said: _say({"progress": said})).run()
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     chaos.add_argument("--seconds", type=float, default=defaults.seconds)
     chaos.add_argument("--seed", type=int, help="default: one is drawn")
     chaos.add_argument("--messages", type=int, default=defaults.messages)
+    chaos.add_argument("--packed", action="store_true", help="have the server pack its storage")
     chaos.add_argument("--keep", action="store_true", help="leave the folder behind")
     return parser
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from factflow_selftest.journal import Line, Unit, read_lines
+from factflow_selftest.stored_objects import (
+    RECORD_SUFFIX,
+    Mark,
+    PackedObjects,
+    PlainObjects,
+    StoredObjects,
+)
 
-RECORD_SUFFIX = ".meta.json"
-UNFINISHED = ".factflow-tmp-"
 LOCK_FILE = "factflow.lock"
 COMMIT_JOURNAL_VARIABLE = "FACTFLOW_COMMIT_JOURNAL"
+STORAGE_VARIABLE = "FACTFLOW_STORAGE_URI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +41,14 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    inode: int
-    modified: int
-    size: int
+    mark: Mark
     sha256: str
 
 
 class Evidence:
-    """Everything a judge may look at, in one folder."""
+    """Everything a judge may look at, in one folder. With `packed` the server packs its storage."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, packed: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.data_dir = folder / "data"
         self.journal = folder / "invocations.jsonl"
@@ -54,11 +57,18 @@ class Evidence:
         self.changed: list[str] = []
         """Files that were gone or different when they were looked at again."""
         self._seen: dict[str, _Seen] = {}
+        self._packed = packed
+        self._objects: StoredObjects = (PackedObjects if packed else PlainObjects)(self.storage)
 
     @property
     def variables(self) -> dict[str, str]:
         """Return what a server's environment must hold to leave its part of the evidence."""
-        return {COMMIT_JOURNAL_VARIABLE: str(self.commits)}
+        variables = {COMMIT_JOURNAL_VARIABLE: str(self.commits)}
+        if self._packed:
+            variables[STORAGE_VARIABLE] = (
+                self.storage.absolute().as_uri().replace("file", "packed", 1)
+            )
+        return variables
 
     @property
     def storage(self) -> Path:
@@ -96,19 +106,17 @@ class Evidence:
         self.kills[-1] = replace(self.kills[-1], queue_lost=True)
 
     def look(self, *, closely: bool = False) -> set[str]:
-        """Return the names of all files in the store, having compared them with the last look.
+        """Return the names of all objects and records, having compared them with the last look.
 
-        `closely` reads every file again; otherwise only those that are new or look touched.
+        `closely` reads every one again; otherwise only those that are new or look touched.
         """
         found = set()
-        for name, entry in self._files(self.storage, ""):
+        for name, mark in self._objects.names():
             found.add(name)
             before = self._seen.get(name)
-            state = entry.stat()
-            mark = (state.st_ino, state.st_mtime_ns, state.st_size)
-            if before and not closely and mark == (before.inode, before.modified, before.size):
+            if before and not closely and mark == before.mark:
                 continue
-            now = _Seen(*mark, sha256_of(Path(entry.path)))
+            now = _Seen(mark, hashlib.sha256(self.read(name)).hexdigest())
             if before and before.sha256 != now.sha256:
                 self.changed.append(f"{name} has other bytes than at an earlier kill")
             self._seen[name] = now
@@ -117,22 +125,18 @@ class Evidence:
             del self._seen[name]
         return found
 
+    def read(self, name: str) -> bytes:
+        """Return the bytes of an object, or of a record by its key and `.meta.json`.
+
+        Raises KeyError without one.
+        """
+        return self._objects.read(name)
+
+    def names_below(self, prefix: str) -> list[str]:
+        """Return the names that the last look found below a prefix, in order."""
+        return sorted(name for name in self._seen if name.startswith(prefix))
+
     def sha256(self, key: str) -> str | None:
         """Return the hash of a stored object as it was last looked at, None without one."""
         seen = self._seen.get(key)
         return seen.sha256 if seen else None
-
-    def _files(self, folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        if not folder.is_dir():
-            return
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self._files(Path(entry.path), f"{prefix}{entry.name}/")
-                elif not entry.name.startswith(UNFINISHED):
-                    yield prefix + entry.name, entry
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from factflow_selftest.client import Client
-from factflow_selftest.evidence import RECORD_SUFFIX, Evidence
+from factflow_selftest.evidence import Evidence
 from factflow_selftest.figures import Figures
 from factflow_selftest.invocations import count_invocations
 from factflow_selftest.journal import read_entries
 from factflow_selftest.pipeline import Shape
 from factflow_selftest.stored_execution import Announced, Record, StoredExecution
+from factflow_selftest.stored_objects import RECORD_SUFFIX
 
 Row = Mapping[str, Any]
 ENDED_IN_FULL = frozenset({"completed", "failed"})
@@ -105,7 +106,7 @@ class Judge:
 
 def _record_hash(evidence: Evidence, name: str) -> str:
     try:
-        fields = json.loads((evidence.storage / name).read_bytes())
+        fields = json.loads(evidence.read(name))
     except ValueError:
         return "unreadable"
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
@@ -121,7 +122,7 @@ class _Case:
         self._figures = figures
         self._execution = execution
         self._shape = Shape(execution["config_snapshot"])
-        self._stored = StoredExecution(evidence.storage, self.id)
+        self._stored = StoredExecution(evidence, self.id)
         self._in_full = execution["status"] in ENDED_IN_FULL
         self._failed = 0
         self._announced: dict[str, Announced] = {}

@@ -1,4 +1,4 @@
-"""One execution as its files have it: records, init payload, plan. Read without any code of the server."""
+"""One execution as the store has it: records, init payload, plan. Read without any code of the server."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from factflow_selftest.evidence import RECORD_SUFFIX
+from factflow_selftest.evidence import Evidence
+from factflow_selftest.stored_objects import RECORD_SUFFIX
 
 Record = dict[str, Any]
 
@@ -26,20 +26,23 @@ class Announced:
 
 
 class StoredExecution:
-    """The files below `executions/<id>`."""
+    """What lies below `executions/<id>`, as it was last looked at."""
 
-    def __init__(self, storage: Path, execution_id: str) -> None:
+    def __init__(self, evidence: Evidence, execution_id: str) -> None:
         self.execution_id = execution_id
-        self._storage = storage
-        self._folder = storage / "executions" / execution_id
+        self._evidence = evidence
+        self._folder = f"executions/{execution_id}/"
+        self._names = set(evidence.names_below(self._folder))
         self.records: list[Record] = []
         self.damaged: list[str] = []
         """Records that cannot be read."""
         self.by_message: dict[str, list[Record]] = defaultdict(list)
-        for path in sorted(self._folder.glob(f"*/*/*{RECORD_SUFFIX}")):
-            name = str(path.relative_to(storage))
+        for name in sorted(self._names):
+            parts = name.removeprefix(self._folder).split("/")
+            if len(parts) != len(("route", "stage", "message")) or not name.endswith(RECORD_SUFFIX):
+                continue
             try:
-                record = {**json.loads(path.read_bytes()), "path": name}
+                record = {**json.loads(evidence.read(name)), "path": name}
                 self.by_message[record["message_id"]].append(record)
             except (ValueError, TypeError, KeyError):
                 self.damaged.append(name)
@@ -49,19 +52,21 @@ class StoredExecution:
     @property
     def init(self) -> Record | None:
         """The record of the init payload."""
-        path = self._folder / f"_init{RECORD_SUFFIX}"
-        return json.loads(path.read_bytes()) if path.exists() else None
+        name = f"{self._folder}_init{RECORD_SUFFIX}"
+        return json.loads(self._evidence.read(name)) if name in self._names else None
 
     def plan(self) -> list[dict[str, Any]] | None:
         """Return a replay's planned messages, None without a plan."""
-        path = self._folder / "_plan"
-        if not path.exists():
+        name = f"{self._folder}_plan"
+        if name not in self._names:
             return None
-        lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+        lines = self._lines(name)
         if lines and "part" in lines[0]:
-            parts = [self._storage / line["part"] for line in lines]
-            lines = [json.loads(line) for part in parts for line in part.read_bytes().splitlines()]
+            lines = [line for part in lines for line in self._lines(part["part"])]
         return lines
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._evidence.read(name).splitlines()]
 
     def roots(self) -> dict[tuple[str, str], str]:
         """Return the messages that follow no other of this execution, by route and origin."""
@@ -78,7 +83,7 @@ class StoredExecution:
         """
         lists = [record.get("children", [])]
         for key in record.get("children_keys", []):
-            lists.append(json.loads((self._storage / key).read_bytes()))  # noqa: PERF401  # reads as it is
+            lists.append(json.loads(self._evidence.read(key)))  # noqa: PERF401  # reads as it is
         for children in lists:
             for child in children:
                 if child["route"]:

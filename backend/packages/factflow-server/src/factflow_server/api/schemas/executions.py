@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from factflow_engine.execution_spec import RouteState
-from factflow_execution.models import ExecutionSource, ExecutionStatus, PipelineExecution
+from factflow_execution.models import ExecutionSource, ExecutionStatus, ExecutionSummary
 from factflow_server.api.schemas.paging import PageSchema
 from factflow_server.api.schemas.times import duration_ms, iso
 
@@ -91,7 +91,7 @@ class ExecutionSchema(BaseModel):
     cancel_requested: bool
 
     @classmethod
-    def of(cls, execution: PipelineExecution) -> ExecutionSchema:
+    def of(cls, execution: ExecutionSummary) -> ExecutionSchema:
         """Return the execution as its listing shows it."""
         return cls(**execution_fields(execution))
 
@@ -229,7 +229,7 @@ class DagResponse(BaseModel):
     edges: list[DagEdgeSchema]
 
 
-def execution_fields(execution: PipelineExecution) -> dict[str, Any]:
+def execution_fields(execution: ExecutionSummary) -> dict[str, Any]:
     """Return an execution's listed fields as they go on the wire."""
     return {
         "execution_id": execution.execution_id,

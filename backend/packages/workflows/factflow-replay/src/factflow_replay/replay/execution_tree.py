@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from factflow_execution.errors import ExecutionNotFoundError
 from factflow_execution.execution_service import ExecutionService
-from factflow_execution.models import PipelineExecution
+from factflow_execution.models import ExecutionSummary
 
 PAGE = 200
 
@@ -15,7 +15,7 @@ PAGE = 200
 class ExecutionNode:
     """An execution, and its replays in the order they were started."""
 
-    execution: PipelineExecution
+    execution: ExecutionSummary
     replays: list[ExecutionNode] = field(default_factory=list)
 
 
@@ -48,7 +48,7 @@ class ExecutionTrees:
         """Return the tree an execution stands in. Raises `ExecutionNotFoundError`."""
         return await self.of(await self._executions.get(id_or_tag))
 
-    async def of(self, execution: PipelineExecution) -> ExecutionTree:
+    async def of(self, execution: ExecutionSummary) -> ExecutionTree:
         """Return the tree of an execution, from the oldest ancestor that is still there."""
         root = await self._root(execution)
         nodes = {root.execution_id: ExecutionNode(root)}
@@ -60,7 +60,7 @@ class ExecutionTrees:
                 parent.replays.append(node)
         return ExecutionTree(nodes[root.execution_id], execution.execution_id)
 
-    async def _root(self, execution: PipelineExecution) -> PipelineExecution:
+    async def _root(self, execution: ExecutionSummary) -> ExecutionSummary:
         while execution.parent_execution_id is not None:
             try:
                 execution = await self._executions.get(execution.parent_execution_id)
@@ -68,9 +68,9 @@ class ExecutionTrees:
                 break
         return execution
 
-    async def _replays_since(self, root: PipelineExecution) -> list[PipelineExecution]:
+    async def _replays_since(self, root: ExecutionSummary) -> list[ExecutionSummary]:
         """Return all replays that were started after an execution, oldest first."""
-        found: list[PipelineExecution] = []
+        found: list[ExecutionSummary] = []
         offset = 0
         while True:
             page = await self._executions.list(None, PAGE, offset)
