@@ -19,7 +19,7 @@ from factflow_lineage.parents import (
     complete_children,
     standing_rows,
 )
-from factflow_lineage.row_values import COLUMNS, RowPlace, row_values
+from factflow_lineage.row_values import COLUMNS, row_values
 from factflow_lineage.stage_numbers import StageNumber, number_stages, stage_of
 from factflow_lineage.statements import Statements, in_transaction, insert_many
 
@@ -189,5 +189,12 @@ def _values(rows: Sequence[_Row], committed: Mapping[int, CountedRow]) -> Iterat
     for row in rows:
         counted = committed.get(row.number)
         pending = 0 if counted is None else counted.pending
-        place = RowPlace(row.number, row.stage, row.key[1], row.parent_number, row.enters, pending)
-        yield row_values(row.entry, place)
+        yield row_values(
+            row.entry,
+            number=row.number,
+            stage=row.stage,
+            packed_id=row.key[1],
+            parent_number=row.parent_number,
+            enters=row.enters,
+            pending_children=pending,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -32,25 +32,23 @@ _INTERNAL = frozenset(
 )
 
 
-class RowPlace(NamedTuple):
-    """Where a row stands among the others: what an entry itself does not know."""
-
-    number: int
-    stage: StageNumber
-    packed_id: bytes
-    parent_number: int | None
-    enters: bool
-    pending_children: int
-
-
-def row_values(entry: PipelineLineageEntry, place: RowPlace) -> tuple[Any, ...]:
-    """Return an entry's values, as every database takes them.
+def row_values(
+    entry: PipelineLineageEntry,
+    *,
+    number: int,
+    stage: StageNumber,
+    packed_id: bytes,
+    parent_number: int | None,
+    enters: bool,
+    pending_children: int,
+) -> tuple[Any, ...]:
+    """Return an entry's values, as every database takes them, with what an entry itself does not know:
+    where its row stands among the others.
 
     Text from outside may hold NUL or lone surrogates, numbers may be infinite: no database stores
     these, so they become a replacement character and null. Metadata that is no JSON is replaced by
     the reason. Documents are JSON text.
     """
-    number, stage, packed_id, parent_number, enters, pending_children = place
     error, status = entry.error, entry.status
     return (
         number,
