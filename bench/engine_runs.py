@@ -11,7 +11,7 @@ from pathlib import Path
 from cost import Cost, Meter
 
 from factflow_execution.models import ExecutionDraft, PipelineExecution
-from factflow_foundation import collector
+from factflow_foundation import interpreter
 from factflow_lineage.writer import LineageService
 from factflow_server.container import Container
 from factflow_server.settings import ServerSettings
@@ -49,7 +49,7 @@ async def warm_server(
     """Open everything on a folder and run a few messages through the pipeline."""
     settings = ServerSettings(data_dir=folder / "data", adapters=(ADAPTERS,))
     async with running(settings) as container:
-        collector.settle()  # as a server does that has started
+        interpreter.settle()  # as a server does that has started
         yield container, [await run(container, pipeline(WARM_UP))]
 
 

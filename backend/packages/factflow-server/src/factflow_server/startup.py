@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-from factflow_foundation import collector, logs
+from factflow_foundation import interpreter, logs
 from factflow_server.app import create_app
 from factflow_server.container import Container, open_container
 from factflow_server.serving import Server, Signals, listen, url_of
@@ -58,7 +58,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket) -> None:
         async with running(settings) as container:
             ready = f"Factflow listening on {url_of(listener)} (data in {container.data_dir.root})"
             app = create_app(container)
-            collector.settle()
+            interpreter.settle()
             server = Server(app, container, settings, on_ready=lambda: _say(ready))
             signals.act = server.stop
             await server.serve(sockets=[listener])

@@ -10,6 +10,7 @@ import asyncio
 import queue as thread_queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +22,7 @@ from factflow_infra.queue.schema import unavailable
 from factflow_infra.queue.scope_state import ScopeState
 
 MAX_BATCH = 1_000
+ANSWERS_PER_TURN = 16
 
 T = TypeVar("T")
 
@@ -34,6 +36,7 @@ class Writer:
         self._boot = boot
         self._loop = asyncio.get_running_loop()
         self._outbox: list[Operation] = []
+        self._answered: deque[Operation] = deque()
         self._inbox: thread_queue.SimpleQueue[list[Operation] | None] = thread_queue.SimpleQueue()
         self._started: asyncio.Future[Contents] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -58,6 +61,7 @@ class Writer:
         self._inbox.put(None)
         await asyncio.shield(self._ended)
         self._thread.join()
+        self._tell_callers(len(self._answered))
 
     def _send(self) -> None:
         if self._outbox:
@@ -73,13 +77,23 @@ class Writer:
                 touched.add(scope)
         for scope in touched:
             scope.tell_if_drained()
-        for operation in operations:
+        idle = not self._answered
+        self._answered.extend(operations)
+        if idle:
+            self._tell_callers(ANSWERS_PER_TURN)
+
+    def _tell_callers(self, count: int) -> None:
+        """Tell some callers, and the rest in the next turns of the loop: each sets a message going."""
+        for _ in range(min(count, len(self._answered))):
+            operation = self._answered.popleft()
             if operation.done.done():
                 continue
             if operation.error is None:
                 operation.done.set_result(None)
             else:
                 operation.done.set_exception(operation.error)
+        if self._answered:
+            self._loop.call_soon(self._tell_callers, ANSWERS_PER_TURN)
 
     # -- on the thread
 

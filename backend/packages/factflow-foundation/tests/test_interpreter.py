@@ -7,19 +7,19 @@ import sys
 
 PROGRAM = """
 import gc, weakref
-from factflow_foundation import collector
+from factflow_foundation import interpreter
 
 class Node:
     pass
 
 kept = [Node() for _ in range(1000)]
-collector.settle()
+interpreter.settle()
 assert gc.get_freeze_count() > 1000, gc.get_freeze_count()
 node = Node()
 node.own = node
 gone = weakref.ref(node)
 del node
-made = [[] for _ in range(collector.YOUNG_OBJECTS + 1)]
+made = [[] for _ in range(interpreter.YOUNG_OBJECTS + 1)]
 assert gone() is None
 """
 
