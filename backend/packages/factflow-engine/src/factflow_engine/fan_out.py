@@ -110,10 +110,11 @@ class FanOut(CallsAdapters):
             while self._writing:
                 await self._finish_one()
         finally:
-            begun = [window.writes for window in self._writing]
-            await asyncio.gather(
-                *begun, return_exceptions=True
-            )  # after an error: leave none behind
+            # After an error or a cancellation none may be left behind, waiting for a store in trouble.
+            for window_begun in self._writing:
+                window_begun.writes.cancel()
+            begun = [window_begun.writes for window_begun in self._writing]
+            await asyncio.gather(*begun, return_exceptions=True)
         if self._result.children_keys or self._result.count > LISTED_IN_RECORD:
             await self._write_list()
         return self._result

@@ -67,11 +67,10 @@ class RouteContext:
         self.graph = graph
         self.slots = Slots(graph.route(route_id).inbound.concurrency)
         """The route's `concurrency` places, one to be held while an adapter of it runs."""
-        self._last_stage = graph.stages(route_id)[-1].stage_name
 
     def is_last(self, stage: str) -> bool:
         """Tell whether a stage is its route's last."""
-        return stage == self._last_stage
+        return self.graph.next_stage(self.route_id, stage) is None
 
     def target_after(self, stage: str) -> Target:
         """Return where children emitted by a stage go: on in this route, or out of it."""

@@ -17,16 +17,10 @@ class Slots:
         self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def take_nowait(self) -> bool:
-        """Take a place if one is free; who waits already comes first, as then none is."""
-        if not self._free:
-            return False
-        self._free -= 1
-        return True
-
     async def acquire(self) -> None:
         """Wait for a place. Safe to cancel."""
-        if self.take_nowait():
+        if self._free:
+            self._free -= 1
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)

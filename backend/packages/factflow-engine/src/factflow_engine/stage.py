@@ -86,18 +86,12 @@ class Stage(CallsAdapters):
         """
         if self._gatherer is not None:
             return await self._gatherer.submit(context, begin)
-        if not self._slots.take_nowait():
-            await self._slots.acquire()
-        try:
+        async with self._slots:
             begin()
-            if not self._is_async:
-                result = await self._limited(asyncio.to_thread(self._adapter.process, context))
-            elif self._timeout is None:
-                result = await self._adapter.process(context)
-            else:
+            if self._is_async:
                 result = await self._limited(self._adapter.process(context))
-        finally:
-            self._slots.release()
+            else:
+                result = await self._limited(asyncio.to_thread(self._adapter.process, context))
         return Answer(self._checked(result))
 
     def describe(self, error: BaseException) -> ErrorInfo:
