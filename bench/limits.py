@@ -53,7 +53,7 @@ def bare_loop(count: int, size: int, _folder: Path) -> Cost:
 def durable_loop(count: int, size: int, folder: Path) -> Cost:
     """L3: call the stages, keep an artefact and a record of each call, and a lineage row."""
     items = [payload(number, size) for number in range(count)]
-    execution = f"{folder}/executions/01a20ec9-cde8-78c2-bad0-36fdd516c757/work"
+    execution = f"{folder}/executions/01a20ec9-cde8-78c2-bad0-36fdd516c757/flow"
     for name in ("fan", "a", "b", "c"):
         Path(execution, name).mkdir(parents=True)
     database = open_rows(folder / "lineage.db")
@@ -117,7 +117,7 @@ def keep(
     message = key[-32:]
     record = {
         "execution_id": "01a20ec9-cde8-78c2-bad0-36fdd516c757",
-        "route": "work",
+        "route": "flow",
         "stage": stage,
         "adapter": f"bench_{stage}",
         "adapter_version": "0+78014d23f2cf",
@@ -144,7 +144,7 @@ def keep(
     write(f"{key}.meta.json", encode(record))
     rows.append(
         (
-            *(f"{stage}{message}", record["execution_id"], "work", stage, record["adapter"]),
+            *(f"{stage}{message}", record["execution_id"], "flow", stage, record["adapter"]),
             *(record["adapter_version"], message, message, message, message, "completed"),
             *("stored", 1, source, digest, key, f"{key}.json", 1, 0),
             *(began, ended, (ended - began) * 1000, "{}"),

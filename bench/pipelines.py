@@ -21,7 +21,7 @@ def stage(name: str, **config: Any) -> Stage:
 
 def one_route(*stages: Stage, concurrency: int = 16, tolerance: float = 0.0) -> str:
     """Return a pipeline of one route that begins with one message."""
-    return _pipeline({"work": _route("start", list(stages), concurrency)}, "work", tolerance)
+    return _pipeline({"flow": _route("start", list(stages), concurrency)}, "flow", tolerance)
 
 
 def two_routes(first: list[Stage], second: list[Stage], concurrency: int = 16) -> str:

@@ -38,7 +38,7 @@ async def _measure(count: int, size: int, folder: Path, *, swapped: bool) -> dic
         result["first"] = _cost(meter)
         only_failed = ReplayRequest(first.execution_id, only="failed")
         result["only_failed"], result["only_failed_calls"] = await _replay(container, only_failed)
-        behind_a = ReplayRequest(first.execution_id, "work/bench_a")
+        behind_a = ReplayRequest(first.execution_id, "flow/bench_a")
         fresh = one_route(fan(count, size, through_a=True), stage("b"), stage("c"))
         for fresh_now in (swapped, not swapped):
             if fresh_now:

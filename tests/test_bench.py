@@ -51,7 +51,7 @@ def kept(execution: Path) -> tuple[set[tuple[str, str]], Counter[str]]:
     """What a run left below an execution: each stage's artefacts by hash, and how many records it has."""
     artefacts: set[tuple[str, str]] = set()
     records: Counter[str] = Counter()
-    for path in execution.glob("work/*/*"):
+    for path in execution.glob("flow/*/*"):
         stage = path.parent.name.removeprefix("bench_")
         if path.name.endswith(".meta.json"):
             records[stage] += 1
@@ -90,7 +90,7 @@ def test_without_lineage_no_row_is_written_and_every_message_goes_through(tmp_pa
     """What the cost of lineage is taken from does everything else."""
     contend("W1n", tmp_path / "run")
     assert rows_of(tmp_path / "run/data/lineage.db", "lineage_rows") == 0
-    ends = list((tmp_path / "run/data/storage/executions").glob("*/work/bench_c/*.meta.json"))
+    ends = list((tmp_path / "run/data/storage/executions").glob("*/flow/bench_c/*.meta.json"))
     assert len(ends) >= COUNT
 
 

@@ -73,7 +73,7 @@ def message_rows(place: Workplace, count: int, *, packed: bool) -> list[Row]:
         rows = _replay_rows(server, execution_id, peak, idle, len(times) / seconds)
         server.stop()
     first = asyncio.run(
-        _first_keys(folder, f"executions/{execution_id}/work/bench_a", packed=packed)
+        _first_keys(folder, f"executions/{execution_id}/flow/bench_a", packed=packed)
     )
     say(f"  first key of the stage's listing after {max(first):.1f} ms")
     above = (most - idle) / MEGABYTE
@@ -101,7 +101,7 @@ def _last_tenth(times: list[float]) -> float:
 def _replay_rows(
     server: Server, execution_id: str, peak: Peak, idle: int, own_pace: float
 ) -> list[Row]:
-    behind_a: dict[str, Any] = {"from_stage": "work/bench_a"}
+    behind_a: dict[str, Any] = {"from_stage": "flow/bench_a"}
     begun = time.monotonic()
     with peak.watched():
         plan = server.post(f"/executions/{execution_id}/replay", {**behind_a, "dry_run": True})

@@ -82,7 +82,7 @@ async def main(folder, writer):
 
     async def write(lane):
         for number in range(100_000):
-            key = f"executions/e{lane % 3}/work/stage/{lane}-{number}"
+            key = f"executions/e{lane % 3}/flow/stage/{lane}-{number}"
             await store.write(key, b"x" * 3000, {"key": key}, extension=".bin")
             print(key, flush=True)
 
