@@ -76,8 +76,31 @@ class FinalState:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A route takes nothing because `route`, downstream of it, has `queued` messages, over `max_queued`."""
+
+    route: str
+    queued: int
+    max_queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRuntime:
+    """A stage's circuit breaker that is not closed. Times are Unix seconds; `probe_at` is when the next
+    message may try again, `failures` how many failed in a row, `last_error` the last one's words."""
+
+    stage: str
+    state: Literal["open", "half_open"]
+    opened_at: float
+    probe_at: float
+    failures: int
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
 class RouteRuntime:
-    """A route as it stands now."""
+    """A route as it stands now. `concurrency` is how many of its messages may be in work; `holding`
+    says what it waits for when storage or queue are in trouble."""
 
     route_id: str
     name: str
@@ -86,6 +109,10 @@ class RouteRuntime:
     in_flight: int
     ready: int
     delayed: int
+    concurrency: int = 1
+    held_back: HeldBack | None = None
+    breakers: tuple[BreakerRuntime, ...] = ()
+    holding: str | None = None
 
 
 class TooManyConcurrentExecutionsError(FactflowError):
