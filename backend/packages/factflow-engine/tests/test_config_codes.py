@@ -164,7 +164,18 @@ CASES = [
     ("W502", "", 1, pipeline(top="description: nothing starts here")),
     ("W503", "error_handling.dead_letter_queue", 8, pipeline(
         top="init_message: {route: a}\nerror_handling: {dead_letter_queue: dead}")),
-    ("W504", "routes.a.backpressure", 7, pipeline(route="backpressure: {max_queued: 5}")),
+    (
+        "W504",
+        "routes.a.backpressure.max_concurrency",
+        7,
+        pipeline(route="backpressure: {max_concurrency: 5}"),
+    ),
+    (
+        "W508",
+        "routes.a.circuit_breaker.probe_after_seconds",
+        7,
+        pipeline(route="circuit_breaker: {probe_after_seconds: 5}"),
+    ),
     ("W505", "routes.a.adapters[0].batch", 7, pipeline("- type: echo\n  batch: {size: 5}")),
     ("W506", "routes.a.adapters[0].config.max_urls", 7, pipeline(
         "- type: echo\n  config: {max_urls: '${NOT_SET}'}")),

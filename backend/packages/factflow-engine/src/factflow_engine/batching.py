@@ -18,6 +18,8 @@ from factflow_protocols.pipeline import AdapterResult, PipelineContext
 BatchResults = Sequence[AdapterResult | None | Exception]
 Begin = Callable[[], None]
 BatchCall = Callable[[list[PipelineContext], Begin], Awaitable[BatchResults]]
+ABANDON_SECONDS = 1.0
+"""How long a cancelled batch may take to end before it is left behind."""
 
 
 class Answer(NamedTuple):
@@ -55,14 +57,17 @@ class BatchGatherer:
         return await future
 
     async def close(self) -> None:
-        """Cancel what waits and what runs, and return when it has ended."""
+        """Cancel what waits and what runs, and return when it has ended; an adapter that ignores its
+        cancellation is left behind."""
         if self._timer is not None:
             self._timer.cancel()
         for _, future, _ in self._waiting:
             future.cancel()
-        for task in self._running:
+        running = set(self._running)
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        if running:
+            await asyncio.wait(running, timeout=ABANDON_SECONDS)
 
     def _run_waiting(self) -> None:
         if self._timer is not None:

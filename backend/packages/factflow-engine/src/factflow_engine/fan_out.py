@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from factflow_engine import payloads
 from factflow_engine.envelope import INLINE_LIMIT
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import EncodedPayload
@@ -155,7 +154,7 @@ class FanOut(CallsAdapters):
         target, parent = self._target, self._parent
         origin = ids.child_origin(parent.origin_id, parent.route, parent.stage, target.queue, name)
         message = ids.message_id(parent.execution_id, origin)
-        artefact = payloads.encode(item.payload, item.content_type)
+        artefact = self._store.encode(item.payload, item.content_type)
         child = Child(
             message_id=message,
             origin_id=origin,

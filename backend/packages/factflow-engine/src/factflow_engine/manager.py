@@ -45,13 +45,14 @@ class OrchestratorManager:
         registry: AdapterRegistry,
         on_finished: Callable[[str, FinalState], Awaitable[None]],
         max_concurrent_executions: int = DEFAULT_LIMIT,
+        max_artefact_bytes: int | None = None,
         allow_private_networks: bool = False,
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
     ) -> None:
         self._services = EngineServices(
             queue=queue,
-            store=OutcomeStore(storage),
+            store=OutcomeStore(storage, max_artefact_bytes),
             lineage=lineage,
             clock=clock or SystemClock(),
             watch=StallWatch(),

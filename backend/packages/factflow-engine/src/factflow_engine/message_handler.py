@@ -13,6 +13,7 @@ from typing import Any
 from factflow_engine import envelope as envelopes
 from factflow_engine import payloads
 from factflow_engine.announcing import announce
+from factflow_engine.circuit_breaker import BreakerOpenError
 from factflow_engine.dead_letters import keep_dead_letter
 from factflow_engine.fan_out import FannedOut, FanOut, Parent, plain_metadata
 from factflow_engine.lineage_rows import row_of
@@ -30,6 +31,9 @@ from factflow_foundation.records import OutcomeRecord
 from factflow_protocols.errors import PermanentError, RecordDamagedError, StorageError
 from factflow_protocols.pipeline import AdapterResult, PipelineContext
 from factflow_protocols.queue import Delivery
+
+MAX_SHOWN_ERROR = 500
+"""Characters of an error's message that a breaker shows."""
 
 
 class MessageHandler:
@@ -105,9 +109,15 @@ class MessageHandler:
             answer = await self._hold(stage.call, context, draft.begin)
             draft.batch_id = answer.batch_id
             await self._take(draft, answer.result)
+            if draft.era is not None and stage.breaker is not None:
+                stage.breaker.succeeded(draft.era)
+        except BreakerOpenError:
+            draft.wait_for_breaker()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
+                if draft.era is not None and stage.breaker is not None:
+                    stage.breaker.undecided(draft.era)
                 raise
             self._failed(draft, PermanentError(f"the adapter was cancelled from within: {error!r}"))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - an adapter may raise anything
@@ -124,7 +134,7 @@ class MessageHandler:
             draft.metadata |= plain_metadata(result.metadata)
         if result.emitted is None:
             draft.outcome = "stored"
-            draft.artefact = payloads.encode(result.payload, result.content_type)
+            draft.artefact = self._context.store.encode(result.payload, result.content_type)
             return
         draft.outcome = "fanned_out"
         fan_out = FanOut(
@@ -156,6 +166,13 @@ class MessageHandler:
         draft.metadata = dict(draft.work.metadata)
         draft.error = draft.stage.describe(error)
         draft.retry_in = self._context.retries.delay_before_next(error, draft.work.attempt)
+        breaker = draft.stage.breaker
+        if breaker is None or draft.era is None:
+            return
+        if not self._context.retries.may_pass(error):
+            breaker.undecided(draft.era)
+        elif breaker.failed(draft.era, draft.error.message[:MAX_SHOWN_ERROR]):
+            draft.wait_for_breaker()
 
     def _passed_to_the_end(self, work: Work) -> OutcomeDraft:
         """Return the outcome of a chain whose last stages were all skipped."""
@@ -192,7 +209,7 @@ class MessageHandler:
     ) -> None:
         """Put the message back for its next attempt, entering at the stage that failed."""
         not_before = self._context.clock.now() + (draft.retry_in or 0.0)
-        body = envelopes.encode(work.next_attempt(stage.name))
+        body = envelopes.encode(work.next_attempt(stage.name, free=draft.free))
         self._context.lineage.record(draft.progress_row())
         await self._hold(self._context.queue.put_back, delivery, body, not_before)
 

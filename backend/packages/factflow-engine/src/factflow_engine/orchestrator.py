@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from factflow_engine.backpressure import Backpressure
+from factflow_engine.circuit_breaker import CircuitBreaker
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.execution_spec import (
     ExecutionSpec,
@@ -60,6 +62,8 @@ class PipelineOrchestrator:
         self._scope = QueueScope(spec.execution_id, spec.generation)
         self._stages: list[tuple[str, Stage]] = []
         self._processors: dict[str, ReactiveRouteProcessor] = {}
+        pressure = Backpressure(self._graph, services.queue, self._scope, self._adjust)
+        self._backpressure = pressure if pressure.bounds_anything else None
         self._publisher = Publisher(spec, self._graph, self._scope, services)
         self._publishing: asyncio.Task[None] | None = None
         self._holder = Holder(f"{spec.execution_id}/end")
@@ -80,6 +84,8 @@ class PipelineOrchestrator:
         except BaseException:
             await self._close_adapters()
             raise
+        if self._backpressure is not None:
+            self._backpressure.look()  # queues that were there before may be full
         for route_id, processor in self._processors.items():
             queue = self._graph.route(route_id).inbound.queue
             processor.start(queue, paused=route_id in self._services.paused_routes)
@@ -118,6 +124,12 @@ class PipelineOrchestrator:
                     in_flight=processor.in_flight,
                     ready=depth.ready if depth else 0,
                     delayed=depth.delayed if depth else 0,
+                    concurrency=processor.context.slots.limit,
+                    held_back=self._backpressure.held_back(route_id)
+                    if self._backpressure
+                    else None,
+                    breakers=processor.breakers,
+                    holding=processor.context.holder.reason,
                 )
             )
         return result
@@ -195,15 +207,36 @@ class PipelineOrchestrator:
                 is_replay=self.spec.is_replay,
                 services=self._services,
                 recent=recent,
+                backpressure=self._backpressure,
             )
             stages = [
-                Stage(adapter, self._registry, self._environ, route_id, context.slots)
+                Stage(
+                    adapter,
+                    self._registry,
+                    self._environ,
+                    route_id,
+                    context.slots,
+                    context.pace,
+                    self._breaker(route_id, adapter.stage_name),
+                )
                 for adapter in route.adapters
             ]
             self._stages.extend((route_id, stage) for stage in stages)
             self._processors[route_id] = ReactiveRouteProcessor(
                 context, stages, route.inbound.prefetch, self._on_fault
             )
+
+    def _breaker(self, route_id: str, stage: str) -> CircuitBreaker | None:
+        """Return a stage's breaker, None when the pipeline asks for none."""
+        config = self.spec.config.circuit_breaker_for(route_id)
+        if not config.failures:
+            return None
+        return CircuitBreaker(stage, config, self._services.clock, lambda: self._adjust(route_id))
+
+    def _adjust(self, route_id: str) -> None:
+        """Have a route take more or fewer messages, by what holds it now."""
+        if route_id in self._processors:
+            self._processors[route_id].adjust()
 
     async def _open_adapters(self) -> None:
         shared: dict[str, Any] = {}
@@ -220,12 +253,17 @@ class PipelineOrchestrator:
 
     async def _close_adapters(self) -> None:
         for route_id, stage in reversed(self._stages):
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await stage.close()
-            except Exception as error:  # noqa: BLE001 - an adapter may raise anything; the others close too
+            closing = asyncio.create_task(stage.close(), name=f"close {route_id}/{stage.name}")
+            await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+            # One that does not end is left behind, whatever it makes of its cancellation.
+            late = closing.cancel()
+            error = None if late or closing.cancelled() else closing.exception()
+            if late or error is not None:
                 log.warning(
-                    "adapter did not close", route=route_id, stage=stage.name, error=str(error)
+                    "adapter did not close",
+                    route=route_id,
+                    stage=stage.name,
+                    error=str(error or f"not within {CLOSE_SECONDS:g} s"),
                 )
 
     async def _publish(self) -> None:

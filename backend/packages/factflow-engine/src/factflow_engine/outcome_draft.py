@@ -72,8 +72,8 @@ class Work:
         self.attempt = 1
         self.passed = []
 
-    def next_attempt(self, stage: str) -> Envelope:
-        """Return the envelope that enters at `stage` again, one attempt later."""
+    def next_attempt(self, stage: str, *, free: bool = False) -> Envelope:
+        """Return the envelope that enters at `stage` again, one attempt later unless that one is `free`."""
         small = self.envelope.inline if self.input_key == self.envelope.input_key else None
         return msgspec.structs.replace(
             self.envelope,
@@ -82,7 +82,7 @@ class Work:
             input_hash=self.input_hash,
             content_type=self.content_type,
             metadata=self.metadata,
-            attempt=self.attempt + 1,
+            attempt=self.attempt + (not free),
             repeat=self.repeat,
             parent_id=self.parent_id,
             root_id=self.root_id,
@@ -94,7 +94,8 @@ class Work:
 
 @dataclass(slots=True)
 class OutcomeDraft:
-    """How a stage ended, as far as it is known. `retry_in` (seconds) is set when it did not end yet."""
+    """How a stage ended, as far as it is known. `retry_in` (seconds) is set when it did not end yet; the
+    next attempt is `free` when the stage's breaker has the message wait."""
 
     context: RouteContext
     stage: Stage
@@ -108,6 +109,9 @@ class OutcomeDraft:
     metadata: dict[str, Any] = field(default_factory=dict)
     batch_id: str | None = None
     retry_in: float | None = None
+    free: bool = False
+    era: int | None = None
+    """Of the stage's breaker: what this call counts for, None before it is made."""
 
     @classmethod
     def begun(cls, context: RouteContext, stage: Stage, work: Work) -> OutcomeDraft:
@@ -123,8 +127,17 @@ class OutcomeDraft:
         )
 
     def begin(self) -> None:
-        """Count the stage's time from now on: waiting for a slot is none of it."""
+        """Count the stage's time from now on: waiting for a slot is none of it.
+
+        Raises `BreakerOpenError` when the stage must not be called now.
+        """
         self.started_at = self.context.clock.now()
+        if self.era is None and self.stage.breaker is not None:
+            self.era = self.stage.breaker.admit()
+
+    def wait_for_breaker(self) -> None:
+        """Have the message wait in the queue until the stage is called again."""
+        self.retry_in, self.free = 0.0, True
 
     def progress_row(self) -> PipelineLineageEntry:
         """Return the row of a message that is being processed, or waits for its next attempt."""
@@ -142,7 +155,7 @@ class OutcomeDraft:
             root_id=work.root_id,
             replayed_from=work.replayed_from,
             status="processing" if self.retry_in is None else "pending",
-            attempts=work.attempt + (self.retry_in is not None),
+            attempts=work.attempt + (self.retry_in is not None and not self.free),
             generation=context.scope.generation,
             input_key=work.input_key,
             input_hash=work.input_hash,

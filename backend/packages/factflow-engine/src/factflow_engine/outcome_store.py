@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ from factflow_protocols.errors import (
     ObjectDamagedError,
     ObjectExistsError,
     ObjectNotFoundError,
+    PermanentError,
     RecordDamagedError,
 )
 from factflow_protocols.storage import StorageProtocol
@@ -28,11 +30,37 @@ _children = msgspec.json.Decoder(list[Child])
 _encoder = msgspec.json.Encoder()
 
 
-class OutcomeStore:
-    """Artefacts and outcome records of all executions, over a `StorageProtocol`."""
+class ArtefactTooLargeError(PermanentError):
+    """An adapter returned or emitted more bytes than the server stores as one artefact."""
 
-    def __init__(self, storage: StorageProtocol) -> None:
+    code: ClassVar[str] = "artefact_too_large"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"the adapter made an artefact of {size} bytes; the server stores up to {limit}",
+            hint="emit it in parts, or start the server with a larger FACTFLOW_MAX_ARTEFACT_BYTES",
+        )
+
+
+class OutcomeStore:
+    """Artefacts and outcome records of all executions, over a `StorageProtocol`.
+
+    An artefact may have `max_artefact_bytes`; None sets no limit.
+    """
+
+    def __init__(self, storage: StorageProtocol, max_artefact_bytes: int | None = None) -> None:
         self.storage = storage
+        self._max_artefact_bytes = max_artefact_bytes
+
+    def encode(self, payload: Any, content_type: str | None) -> EncodedPayload:
+        """Return a payload as the artefact it will be.
+
+        Raises `PermanentError` for what JSON cannot hold, `ArtefactTooLargeError` for what is over the limit.
+        """
+        artefact = payloads.encode(payload, content_type)
+        if self._max_artefact_bytes is not None and len(artefact.data) > self._max_artefact_bytes:
+            raise ArtefactTooLargeError(len(artefact.data), self._max_artefact_bytes)
+        return artefact
 
     @staticmethod
     def object_name(key: str, artefact: EncodedPayload) -> str:

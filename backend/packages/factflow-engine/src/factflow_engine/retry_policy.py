@@ -35,14 +35,16 @@ class RetryPolicy:
         back-off. A `PermanentError`, or an artefact that is missing or damaged, is final at once, as is
         an error of which neither the class nor one it derives from is in `retry_on`.
         """
-        if attempt > self.max_retries or not self._may_pass(error):
+        if attempt > self.max_retries or not self.may_pass(error):
             return None
         if isinstance(error, TransientError) and error.retry_after is not None:
             return min(error.retry_after, LONGEST_DELAY)
         full = min(self.delay_seconds * 2.0 ** (attempt - 1), LONGEST_DELAY)
         return full * (0.5 + self.jitter() / 2)
 
-    def _may_pass(self, error: BaseException) -> bool:
+    def may_pass(self, error: BaseException) -> bool:
+        """Tell whether the same input may succeed later: not after a final failure, nor after one that
+        `retry_on` leaves out."""
         if isinstance(error, (PermanentError, StorageError)):
             return False
         if self.retry_on is None:

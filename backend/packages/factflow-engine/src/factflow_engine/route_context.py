@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from factflow_engine.adaptive_limit import AdaptiveLimit
+from factflow_engine.backpressure import Backpressure
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.fan_out import Target
 from factflow_engine.holding import Holder
@@ -45,6 +47,7 @@ class RouteContext:
         is_replay: bool,
         services: EngineServices,
         recent: RecentArtefacts,
+        backpressure: Backpressure | None = None,
     ) -> None:
         self.scope = scope
         self.execution_id = scope.execution_id
@@ -57,6 +60,8 @@ class RouteContext:
         self.clock = services.clock
         self.gate = services.gate
         self.recent = recent
+        self.backpressure = backpressure
+        """What may hold the routes of the execution; None when no queue of it is bounded."""
         self.holder = Holder(f"{self.execution_id}/{route_id}")
         errors = graph.config.error_handling_for(route_id)
         self.retries = RetryPolicy.of(errors)
@@ -65,8 +70,17 @@ class RouteContext:
         self.kept_dead_letters = None if self.dead_letters else errors.dead_letter_queue
         """The dead-letter queue that no route consumes: its letters are kept as copies."""
         self.graph = graph
-        self.slots = Slots(graph.route(route_id).inbound.concurrency)
-        """The route's `concurrency` places, one to be held while an adapter of it runs."""
+        concurrency = graph.route(route_id).inbound.concurrency
+        pressure = graph.config.backpressure_for(route_id)
+        self.highest_concurrency = concurrency
+        self.pace: AdaptiveLimit | None = None
+        if pressure.target_latency_ms is not None:
+            self.highest_concurrency = pressure.max_concurrency or concurrency
+        self.slots = Slots(min(concurrency, self.highest_concurrency))
+        """The route's places, one to be held while an adapter of it runs."""
+        if pressure.target_latency_ms is not None:
+            target = pressure.target_latency_ms / 1000
+            self.pace = AdaptiveLimit(self.slots, target, self.highest_concurrency)
 
     def is_last(self, stage: str) -> bool:
         """Tell whether a stage is its route's last."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
+from factflow_engine.adaptive_limit import AdaptiveLimit
 from factflow_engine.batching import Answer, BatchGatherer, BatchResults
+from factflow_engine.circuit_breaker import CircuitBreaker
 from factflow_engine.conditions import Condition
 from factflow_engine.config.models import AdapterConfig, BatchConfig
 from factflow_engine.config.secrets import referenced_values
@@ -34,10 +37,23 @@ _OUR_FRAMES = tuple(
 )
 
 
+class StageTimeoutError(TransientError):
+    """A call of an adapter took longer than the stage's `timeout_seconds`."""
+
+    code: ClassVar[str] = "stage_timeout"
+
+    def __init__(self, stage: str, seconds: float) -> None:
+        super().__init__(
+            f"stage {stage!r} did not answer within {seconds:g} s",
+            hint="raise `timeout_seconds` of the stage",
+        )
+
+
 class Stage(CallsAdapters):
     """Builds the adapter and calls it: async, in a thread, or with a batch of messages.
 
-    `slots` are those of its route; one is held while the adapter runs.
+    `slots` are those of its route; one is held while the adapter runs, and `pace` is told how long it
+    took. `breaker` says whether it may be called at all.
     """
 
     def __init__(
@@ -47,6 +63,8 @@ class Stage(CallsAdapters):
         environ: Mapping[str, str],
         route_id: str,
         slots: Slots,
+        pace: AdaptiveLimit | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         registered = registry.get(config.type)
         self.name = config.stage_name
@@ -57,6 +75,8 @@ class Stage(CallsAdapters):
         self._adapter = registry.build(config.type, config.config, environ)
         self._timeout = config.timeout_seconds
         self._slots = slots
+        self._pace = pace
+        self.breaker = breaker
         self._secrets = referenced_values(config.config, environ)
         self.batch_size = 0
         self._gatherer: BatchGatherer | None = None
@@ -73,7 +93,9 @@ class Stage(CallsAdapters):
             await self._adapter.open(environment)
 
     async def close(self) -> None:
-        """End waiting batches and let the adapter release what it holds."""
+        """End waiting batches and let the adapter release what it holds; a closed breaker wakes nobody."""
+        if self.breaker is not None:
+            self.breaker.close()
         if self._gatherer is not None:
             await self._gatherer.close()
         if isinstance(self._adapter, StatefulAdapter):
@@ -132,19 +154,30 @@ class Stage(CallsAdapters):
         ]
 
     async def _limited(self, call: Any) -> Any:
-        if self._timeout is None:
-            return await call
-        limit = asyncio.timeout(self._timeout)
+        if self._pace is not None:
+            return await self._timed(call, self._pace)
+        return await call if self._timeout is None else await self._in_time(call, self._timeout)
+
+    async def _timed(self, call: Any, pace: AdaptiveLimit) -> Any:
+        """Return what the call returns, and tell how long it took."""
+        begun, failed = time.perf_counter(), True
+        try:
+            limit = self._timeout
+            result = await call if limit is None else await self._in_time(call, limit)
+            failed = False
+        finally:
+            pace.observe(self.name, time.perf_counter() - begun, failed=failed)
+        return result
+
+    async def _in_time(self, call: Any, seconds: float) -> Any:
+        limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 return await call
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise TransientError(
-                f"stage {self.name!r} did not answer within {self._timeout:g} s",
-                hint="raise `timeout_seconds` of the stage",
-            ) from error
+            raise StageTimeoutError(self.name, seconds) from error
 
     def _checked(self, result: Any) -> AdapterResult | None:
         if result is None or isinstance(result, AdapterResult):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from factflow_protocols.errors import TransientError
 from factflow_protocols.pipeline import (
     AdapterConfigModel,
     AdapterResult,
@@ -155,6 +157,59 @@ class WaitForAdapter:
 
     async def process(self, context: PipelineContext) -> AdapterResult:
         await eventually(self._path.exists, seconds=3600.0)
+        return AdapterResult(context.payload)
+
+
+@register_adapter_type("service", config=WaitForConfig)
+class ServiceAdapter:
+    """Stands for a service that is down as long as a file does not exist."""
+
+    def __init__(self, config: WaitForConfig) -> None:
+        self._path = Path(config.path)
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        if not self._path.exists():
+            raise TransientError("the service is down")
+        return AdapterResult(context.payload)
+
+
+@register_adapter_type("batch_service", config=WaitForConfig)
+class BatchServiceAdapter(ServiceAdapter):
+    """The same, a batch at a time."""
+
+    async def process_batch(self, contexts: Sequence[PipelineContext]) -> list[AdapterResult]:
+        return [await self.process(context) for context in contexts]
+
+
+@register_adapter_type("stubborn")
+class StubbornAdapter:
+    """Never returns, and ignores that it is cancelled."""
+
+    def __init__(self, config: AdapterConfigModel) -> None:
+        del config
+
+    async def process_batch(self, _contexts: Sequence[PipelineContext]) -> list[AdapterResult]:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        await self.process_batch([])
+
+    async def open(self, _environment: Any) -> None:
+        pass
+
+
+@register_adapter_type("blocked", config=WaitForConfig)
+class BlockedAdapter:
+    """Blocks the thread it runs in until a file exists."""
+
+    def __init__(self, config: WaitForConfig) -> None:
+        self._path = Path(config.path)
+
+    def process(self, context: PipelineContext) -> AdapterResult:
+        while not self._path.exists():
+            threading.Event().wait(0.01)
         return AdapterResult(context.payload)
 
 

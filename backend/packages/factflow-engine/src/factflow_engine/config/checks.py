@@ -46,6 +46,42 @@ class _DeadLetters:
     path: PathParts
 
 
+@dataclass(frozen=True, slots=True)
+class _Unused:
+    """A key that does nothing where `needs`, of the same block, is not set or 0."""
+
+    code: str
+    block: str
+    key: str
+    needs: str
+    message: str
+
+
+_UNUSED = (
+    _Unused(
+        "W504",
+        "backpressure",
+        "max_concurrency",
+        "target_latency_ms",
+        "concurrency does not adapt here: there is no `target_latency_ms`",
+    ),
+    _Unused(
+        "W507",
+        "error_handling",
+        "retry_on",
+        "max_retries",
+        "nothing is tried again here: `max_retries` is 0",
+    ),
+    _Unused(
+        "W508",
+        "circuit_breaker",
+        "probe_after_seconds",
+        "failures",
+        "no breaker opens here: `failures` is 0",
+    ),
+)
+
+
 class _Checks:
     def __init__(
         self, document: YamlDocument, registry: AdapterRegistry, environ: Mapping[str, str]
@@ -69,8 +105,7 @@ class _Checks:
         yield from self._endless_cycles()
         yield from self._init_message()
         yield from self._dead_letter_queues()
-        yield from self._backpressure()
-        yield from self._retry_on()
+        yield from self._unused_keys()
 
     def _stage_names(self, route: RouteOutline) -> Iterator[ConfigIssue]:
         first: dict[str, StageOutline] = {}
@@ -216,38 +251,26 @@ class _Checks:
                     "warning",
                 )
 
-    def _backpressure(self) -> Iterator[ConfigIssue]:
-        blocks: list[tuple[Any, PathParts]] = [(self._data, ())]
-        blocks += [(self._data["routes"][route.id], ("routes", route.id)) for route in self._routes]
-        for block, path in blocks:
-            if block.get("backpressure") is not None:
-                yield self._issue(
-                    "W504",
-                    (*path, "backpressure"),
-                    "`backpressure` is accepted but not enforced in this version",
-                    "bound a route with `inbound.concurrency`",
-                    "warning",
-                )
+    def _unused_keys(self) -> Iterator[ConfigIssue]:
+        """Point out keys that do nothing, as the key that would give them a use is not set."""
+        for unused in _UNUSED:
+            top = _block_of(self._data, unused.block)
+            used = False
+            for route in self._routes:
+                own = _block_of(self._data["routes"][route.id], unused.block)
+                if (top | own).get(unused.needs, 0) != 0:
+                    used = True
+                elif unused.key in own:
+                    yield self._unused(unused, ("routes", route.id))
+            if unused.key in top and not used:
+                yield self._unused(unused, ())
 
-    def _retry_on(self) -> Iterator[ConfigIssue]:
-        """Point out a choice of errors to try again where nothing is tried again at all."""
-        top = _handling_of(self._data)
-        retries = False
-        for route in self._routes:
-            own = _handling_of(self._data["routes"][route.id])
-            if (top | own).get("max_retries", 0) != 0:
-                retries = True
-            elif "retry_on" in own:
-                yield self._unused_retry_on(("routes", route.id))
-        if "retry_on" in top and not retries:
-            yield self._unused_retry_on(())
-
-    def _unused_retry_on(self, place: PathParts) -> ConfigIssue:
+    def _unused(self, unused: _Unused, place: PathParts) -> ConfigIssue:
         return self._issue(
-            "W507",
-            (*place, "error_handling", "retry_on"),
-            "nothing is tried again here: `max_retries` is 0",
-            "set `max_retries`, or remove `retry_on`",
+            unused.code,
+            (*place, unused.block, unused.key),
+            unused.message,
+            f"set `{unused.needs}`, or remove `{unused.key}`",
             "warning",
         )
 
@@ -295,9 +318,9 @@ class _Checks:
         return ConfigIssue(severity, code, format_path(path), line, message, suggestion)
 
 
-def _handling_of(block: Any) -> dict[str, Any]:
-    """Return the `error_handling` keys that are given in a block."""
-    handling = block.get("error_handling")
-    if not isinstance(handling, dict):
+def _block_of(block: Any, name: str) -> dict[str, Any]:
+    """Return the keys that are given in a block of settings, `error_handling` for instance."""
+    settings = block.get(name)
+    if not isinstance(settings, dict):
         return {}
-    return {key: value for key, value in handling.items() if value is not None}
+    return {key: value for key, value in settings.items() if value is not None}

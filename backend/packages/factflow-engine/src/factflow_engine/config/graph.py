@@ -100,6 +100,29 @@ class PipelineGraph:
             followers.setdefault(edge.from_route, []).append(edge.to_route)
         return reachable([route_id], followers)
 
+    def feeders(self, route_id: str) -> frozenset[str]:
+        """Return the routes whose messages, results or failed ones, can come to a route, without those
+        of its own cycle. Raises KeyError."""
+        self.route(route_id)
+        followers = self._all_followers()
+        own = reachable([route_id], followers)
+        return frozenset(
+            other
+            for other in self.config.routes
+            if other not in own and route_id in reachable([other], followers)
+        )
+
+    def _all_followers(self) -> dict[str, list[str]]:
+        """Return where a route's messages go: over its outbound queue, and as dead letters."""
+        found: dict[str, list[str]] = {}
+        for route_id in self.config.routes:
+            letters = self.config.error_handling_for(route_id).dead_letter_queue
+            for queue in (self.outbound(route_id), letters):
+                consumer = None if queue is None else self.consumer(queue)
+                if consumer is not None:
+                    found.setdefault(route_id, []).append(consumer)
+        return found
+
 
 def reachable(starts: Iterable[str], followers: Mapping[str, Iterable[str]]) -> set[str]:
     """Return the starts and everything that can be walked to from them."""

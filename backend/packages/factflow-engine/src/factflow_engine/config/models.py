@@ -35,6 +35,7 @@ FINAL_ERRORS = frozenset(
         "ObjectDamagedError",
         "RecordDamagedError",
         "KeyRefusedError",
+        "ArtefactTooLargeError",
     }
 )
 """Failures that no retry may be asked for."""
@@ -224,11 +225,22 @@ class ErrorHandlingConfig(BlockModel):
 
 
 class BackpressureConfig(BlockModel):
-    """When a route should take less: a latency to keep, and bounds on what runs and waits."""
+    """When a route should take less: a latency to keep, and bounds on what runs and waits.
+
+    With `target_latency_ms` the messages in work adapt between 1 and `max_concurrency` (without it: the
+    route's `concurrency`). More than `max_queued` messages in the route's queue hold the routes before it.
+    """
 
     target_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    max_concurrency: Annotated[int, Field(ge=1, le=1_000)] | None = None
     max_queued: Annotated[int, Field(ge=1)] | None = None
+
+
+class CircuitBreakerConfig(BlockModel):
+    """When a stage is not called for a while: after `failures` in a row that may pass; 0 is never."""
+
+    failures: Annotated[int, Field(ge=0, le=10_000)] = 0
+    probe_after_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30.0
 
 
 class RouteConfig(BlockModel):
@@ -241,6 +253,7 @@ class RouteConfig(BlockModel):
     outbound: OutboundConfig | None = None
     error_handling: ErrorHandlingConfig | None = None
     backpressure: BackpressureConfig | None = None
+    circuit_breaker: CircuitBreakerConfig | None = None
 
     @field_validator("outbound", mode="before")
     @classmethod
@@ -265,6 +278,7 @@ class PipelineGlobalConfig(BlockModel):
     init_message: InitMessageConfig | None = None
     error_handling: ErrorHandlingConfig | None = None
     backpressure: BackpressureConfig | None = None
+    circuit_breaker: CircuitBreakerConfig | None = None
 
     def error_handling_for(self, route_id: str) -> ErrorHandlingConfig:
         """Return a route's settings: its own keys over the pipeline's over the defaults.
@@ -279,6 +293,12 @@ class PipelineGlobalConfig(BlockModel):
         """Return a route's settings, laid over each other the same way. Raises KeyError."""
         return BackpressureConfig(
             **(_set_keys(self.backpressure) | _set_keys(self.routes[route_id].backpressure))
+        )
+
+    def circuit_breaker_for(self, route_id: str) -> CircuitBreakerConfig:
+        """Return a route's settings, laid over each other the same way. Raises KeyError."""
+        return CircuitBreakerConfig(
+            **(_set_keys(self.circuit_breaker) | _set_keys(self.routes[route_id].circuit_breaker))
         )
 
 
