@@ -39,7 +39,7 @@ def test_wait_ends_as_the_execution_did(
         (400, "config_invalid", 7),
         (404, "execution_not_found", 6),
         (409, "execution_state", 7),
-        (413, "invalid_request", 7),
+        (413, "body_too_large", 7),
         (422, "invalid_request", 7),
         (429, "too_many_executions", 7),
         (500, "internal_error", 8),

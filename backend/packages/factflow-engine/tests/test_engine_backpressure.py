@@ -94,7 +94,9 @@ backpressure: {max_queued: 1}
 routes:
   a:
     inbound: {queue: a, concurrency: 1, prefetch: 1}
-    adapters: [{type: fan, config: {count: 20}, condition: {field: start, operator: exists}}, {type: increment}]
+    adapters:
+      - {type: fan, config: {count: 20}, condition: {field: start, operator: exists}}
+      - {type: increment}
     outbound: b
   b:
     inbound: {queue: b, concurrency: 1, prefetch: 1}

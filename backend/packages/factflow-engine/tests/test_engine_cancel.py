@@ -50,10 +50,10 @@ async def test_what_is_in_hand_may_end_within_the_grace_period(
 async def test_no_adapter_can_prevent_it(
     engine: EngineUnderTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str
 ) -> None:
-    """One that waits for ever, one that ignores its cancellation and its closing, one that blocks a thread."""
+    """One waits for ever, one ignores its cancellation and its closing, one blocks a thread."""
     monkeypatch.setattr("factflow_engine.orchestrator.CLOSE_SECONDS", 0.1)
     door = tmp_path / "door"
-    execution = await in_work(engine, stage, f'{{path: "{door}"}}' if stage == "blocked" else "{}")
+    execution = await in_work(engine, stage, "{}" if stage == "hang" else f'{{path: "{door}"}}')
     try:
         await engine.manager.cancel(execution, 0.0)
         assert (await engine.end(execution)).status == "cancelled"

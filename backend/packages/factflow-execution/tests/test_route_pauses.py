@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from factflow_execution.route_pauses import RouteNameError
+from factflow_execution.route_pauses import PauseOverError, RouteNameError
 from factflow_execution.tables import create_schema
 from factflow_testing.platform import Platform, platform_in
 from factflow_testing.waiting import eventually
@@ -62,6 +63,39 @@ async def test_pausing_again_keeps_the_time_and_what_was_said(tmp_path: Path) ->
         assert await platform.pauses.all() == [second]
 
 
+async def test_a_pause_with_an_end_ends_by_itself(tmp_path: Path) -> None:
+    async with platform_in(tmp_path) as platform:
+        await platform.pauses.pause("up", until=time.time() + 3600)
+        await platform.pauses.pause("down", until=time.time() + 0.2)
+        execution = await platform.start(PIPELINE)
+        assert {p.route_id for p in await platform.pauses.all()} == {"up", "down"}
+        await platform.pauses.resume("up")
+        assert (await platform.end(execution.execution_id)).status == "completed"
+        assert await platform.pauses.all() == []
+
+
+async def test_a_pause_ends_also_when_no_server_was_there_at_that_time(tmp_path: Path) -> None:
+    async with platform_in(tmp_path) as first:
+        await first.pauses.pause("up", until=time.time() + 3600)
+        await first.pauses.pause("down")
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'factflow.db'}")
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE route_pause SET until = 1 WHERE route_id = 'up'"))
+    await engine.dispose()
+    async with platform_in(tmp_path) as second:
+        assert [p.route_id for p in await second.pauses.all()] == ["down"]
+        await waits_at_down(second, (await second.start(PIPELINE)).execution_id)
+
+
+async def test_the_last_request_says_when_a_pause_ends(tmp_path: Path) -> None:
+    async with platform_in(tmp_path) as platform:
+        await platform.pauses.pause("down", until=time.time() + 3600)
+        assert (await platform.pauses.pause("down")).until is None
+        with pytest.raises(PauseOverError):
+            await platform.pauses.pause("down", until=time.time() - 1)
+        assert (await platform.pauses.all())[0].until is None
+
+
 async def test_resuming_what_is_not_paused_is_told(tmp_path: Path) -> None:
     async with platform_in(tmp_path) as platform:
         assert not await platform.pauses.resume("down")
@@ -80,7 +114,7 @@ async def test_a_database_of_an_earlier_version_gets_what_it_lacks(tmp_path: Pat
         execution = await platform.run(PIPELINE)
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'factflow.db'}")
     async with engine.begin() as connection:
-        await connection.execute(text("DROP TABLE route_pause"))
+        await connection.execute(text("ALTER TABLE route_pause DROP COLUMN until"))
         for column in ("generation", "last_recovery"):
             await connection.execute(text(f"ALTER TABLE pipeline_execution DROP COLUMN {column}"))
     await create_schema(engine)

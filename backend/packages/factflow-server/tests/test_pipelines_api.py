@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,50 @@ async def test_what_cannot_be_is_refused(
 async def test_the_routes_of_nobody_are_not_found(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/pipelines", params={"execution_id": "nobody"})
     assert answer.json()["error_code"] == "execution_not_found"
+
+
+async def test_a_pause_shows_its_end_wherever_the_route_is_shown(
+    client: httpx2.AsyncClient, numbers_yaml: str
+) -> None:
+    until = "2999-03-01T09:30:00.000000+00:00"
+    done = (await client.patch("/pipelines/squares", json=PAUSE | {"until": until})).json()
+    assert done["pause"]["until"] == until
+    execution = await start(client, numbers_yaml)
+    for path, query in (
+        ("/pipelines", {"execution_id": execution}),
+        (f"/executions/{execution}", {}),
+        (f"/executions/{execution}/routes", {}),
+    ):
+        answer = (await client.get(path, params=query)).json()
+        found = {route["route_id"]: route for route in answer["routes"]}
+        assert found["squares"]["pause"] == done["pause"]
+        assert found["numbers"]["pause"] is None
+        assert found["squares"]["concurrency"] >= 1
+        assert (found["squares"]["held_back"], found["squares"]["breakers"]) == (None, [])
+    await client.patch("/pipelines/squares", json={"state": "running"})
+    await client.post(f"/executions/{execution}/wait", json={"timeout": 30})
+    over = await client.patch("/pipelines/squares", json=PAUSE | {"until": "1999-01-01T00:00:00Z"})
+    assert (over.status_code, over.json()["error_code"]) == (422, "invalid_request")
+
+
+async def test_a_finished_execution_cannot_be_cancelled_and_says_how_it_ended(
+    client: httpx2.AsyncClient, numbers_yaml: str
+) -> None:
+    execution = await start(client, numbers_yaml)
+    await client.post(f"/executions/{execution}/wait", json={"timeout": 30})
+    answer = await client.post(f"/executions/{execution}/cancel", params={"grace_seconds": 0})
+    assert (answer.status_code, answer.json()["error_code"]) == (409, "execution_state")
+    assert "is completed" in answer.json()["detail"]
+
+
+async def test_a_body_over_the_limit_has_a_code_of_its_own(
+    client: httpx2.AsyncClient, numbers_yaml: str
+) -> None:
+    stored = (await client.post("/configs", json={"config_yaml": numbers_yaml})).json()
+    body = {"config_id": stored["id"], "init": {"long": "é" * (2 * 1024 * 1024)}}
+    sent = json.dumps(body, ensure_ascii=False).encode()
+    assert len(sent) > 4 * 1024 * 1024
+    answer = await client.post(
+        "/executions", content=sent, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["error_code"]) == (413, "body_too_large")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime, timedelta
 
 from factflow_cli.errors import CliError
 
@@ -11,6 +12,7 @@ _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)", re.ASCII)
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|d|h|m|s))+", re.ASCII)
 _PLAIN = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+LONGEST_GRACE = 3600.0
 LONGEST = 366 * 86400.0
 """Seconds. Anything longer is taken for a slip of the keyboard."""
 
@@ -37,6 +39,34 @@ def parse_duration(text: str) -> float:
             f"duration {text!r} must be more than 0 and at most 366d", hint="for example: 10m"
         )
     return seconds
+
+
+def parse_grace(text: str) -> float:
+    """Return seconds as `parse_duration` does, and zero for none. Raises `CliError`, for more than an hour
+    too."""
+    if re.fullmatch(r"0+(?:\.0*)?(?:ms|s|m|h)?", text.strip(), re.ASCII):
+        return 0.0
+    seconds = parse_duration(text)
+    if seconds > LONGEST_GRACE:
+        raise CliError(f"{text!r} is longer than an hour", hint="give at most 1h")
+    return seconds
+
+
+def parse_moment(text: str, now: datetime | None = None) -> datetime:
+    """Return the time that an ISO 8601 text names (of this machine's zone when it has none), or that a
+    duration such as `2h` is from now. Raises `CliError` for anything else."""
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        seconds = parse_duration(text)
+    except CliError:
+        raise CliError(
+            f"{text!r} is neither a time nor a duration",
+            hint="write it like 2026-03-01T18:00, 2026-03-01T18:00+01:00, or 2h from now",
+        ) from None
+    return (now or datetime.now(UTC)) + timedelta(seconds=seconds)
 
 
 def format_duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from factflow_cli import terminal
+from factflow_cli.flow_view import held_by
 from factflow_cli.tables import Column, number, print_facts, print_line, print_table
 from factflow_cli.values import moment, took
 
@@ -90,7 +91,7 @@ def draw_execution(execution: Row) -> None:
     routes = execution.get("routes")
     if isinstance(routes, Sequence) and routes and all(isinstance(r, Mapping) for r in routes):
         print_line()
-        print_table(ROUTE_COLUMNS, routes)
+        print_table(ROUTE_COLUMNS, routes, below=held_by)
 
 
 def _recoveries(execution: Row) -> str | None:

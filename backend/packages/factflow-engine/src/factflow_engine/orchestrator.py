@@ -216,8 +216,8 @@ class PipelineOrchestrator:
                     self._environ,
                     route_id,
                     context.slots,
-                    context.pace,
-                    self._breaker(route_id, adapter.stage_name),
+                    pace=context.pace,
+                    breaker=self._breaker(route_id, adapter.stage_name),
                 )
                 for adapter in route.adapters
             ]

@@ -63,6 +63,7 @@ class Stage(CallsAdapters):
         environ: Mapping[str, str],
         route_id: str,
         slots: Slots,
+        *,
         pace: AdaptiveLimit | None = None,
         breaker: CircuitBreaker | None = None,
     ) -> None:

@@ -79,6 +79,19 @@ class TagTakenError(FactflowError):
         )
 
 
+class InitTooLargeError(FactflowError):
+    """The init payload, the YAML's with what was laid over it, has more bytes than the server takes."""
+
+    code: ClassVar[str] = "init_too_large"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"the init payload has {size} bytes; the server takes up to {limit}",
+            hint="store the data and have the init payload name it, or start the server with a larger "
+            "FACTFLOW_MAX_INIT_BYTES",
+        )
+
+
 class LaunchRefusedError(FactflowError):
     """A draft asks for something no execution can have (a tag's form, an init without a target)."""
 

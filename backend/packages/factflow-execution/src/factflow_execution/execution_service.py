@@ -64,6 +64,7 @@ class ExecutionService:
         manager: OrchestratorManager,
         storage: StorageProtocol,
         holds: ExecutionHolds,
+        max_init_bytes: int | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._repository = repository
@@ -72,6 +73,7 @@ class ExecutionService:
         self._manager = manager
         self._storage = storage
         self.holds = holds
+        self._max_init_bytes = max_init_bytes
         self._clock = clock or SystemClock()
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
@@ -82,8 +84,8 @@ class ExecutionService:
         """Start an execution and return it as it was entered, running.
 
         Raises `ConfigurationError` (with the report), `CodeChangedError`, `TagTakenError`,
-        `LaunchRefusedError`, `TooManyConcurrentExecutionsError`, `ServerStoppingError`, and what
-        `prepare`, storage or queue raise; `LaunchFailedError` when an adapter does not open. Whatever is
+        `LaunchRefusedError`, `InitTooLargeError`, `TooManyConcurrentExecutionsError`, `ServerStoppingError`,
+        and what `prepare`, storage or queue raise; `LaunchFailedError` when an adapter does not open. Whatever is
         raised, no slot, object or running row is left behind.
         """
         config = await asyncio.to_thread(
@@ -123,10 +125,13 @@ class ExecutionService:
     async def cancel(self, id_or_tag: str, grace_seconds: float = 10.0) -> Cancellation:
         """Stop an execution; messages in hand have `grace_seconds` to end by themselves.
 
-        Returns when it has stopped; it may have ended by itself meanwhile. Raises
-        `ExecutionNotFoundError`, and `ExecutionStateError` when it does not run.
+        Returns when it has stopped; it may have ended by itself meanwhile. Asking again, at the same time
+        or later, changes nothing: the first request's grace period counts. Raises
+        `ExecutionNotFoundError`, and `ExecutionStateError` when it ended otherwise.
         """
         execution = await self.get(id_or_tag)
+        if execution.status == "cancelled":
+            return Cancellation(execution.execution_id, "cancelled", "cancelled")
         if execution.status not in {"running", "interrupted"}:
             raise ExecutionStateError(
                 f"execution {execution.execution_id} is {execution.status} and cannot be cancelled",
@@ -280,7 +285,8 @@ class ExecutionService:
         if draft.prepare is not None:
             source = await draft.prepare(execution_id)
         else:
-            await store_init(self._storage, execution_id, config, draft.init)
+            limit = self._max_init_bytes
+            await store_init(self._storage, execution_id, config, draft.init, limit)
         execution = self._row(execution_id, draft)
         await self._repository.insert(execution)
         spec = self._spec(execution, config, source)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from factflow_engine.config.models import PipelineGlobalConfig
-from factflow_execution.errors import LaunchRefusedError
+from factflow_execution.errors import InitTooLargeError, LaunchRefusedError
 from factflow_foundation import keys
 from factflow_protocols.storage import StorageProtocol
 
@@ -47,8 +47,12 @@ async def store_init(
     execution_id: str,
     config: PipelineGlobalConfig,
     init: Mapping[str, Any] | None,
+    max_bytes: int | None = None,
 ) -> None:
-    """Write `executions/<id>/_init.json` with its record."""
+    """Write `executions/<id>/_init.json` with its record.
+
+    Raises `LaunchRefusedError` and `InitTooLargeError`; nothing is written then.
+    """
     payload = init_payload(config, init)
     try:
         data = msgspec.json.encode(payload)
@@ -56,6 +60,8 @@ async def store_init(
         raise LaunchRefusedError(
             "the init payload holds text that is not Unicode, or is nested too deeply"
         ) from error
+    if max_bytes is not None and len(data) > max_bytes:
+        raise InitTooLargeError(len(data), max_bytes)
     record = {
         "content_type": CONTENT_TYPE,
         "output_hash": hashlib.sha256(data).hexdigest(),

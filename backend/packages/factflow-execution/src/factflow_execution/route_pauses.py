@@ -1,23 +1,36 @@
 """Routes that people paused: by name, in all executions, those to come included.
 
 The row in the database is the intent. It is written before a route stops taking messages and removed
-before one takes them again, so that a server that dies in between finds what was asked of it.
+before one takes them again, so that a server that dies in between finds what was asked of it. A pause
+with an end ends by itself: one timer waits for the earliest, and a server that was down by then ends it
+when it starts.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.config.models import NAME_PATTERN
 from factflow_engine.manager import OrchestratorManager
 from factflow_execution.tables import route_pauses
+from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_foundation.crash_points import reach
 from factflow_protocols.errors import FactflowError
+
+LONGEST_SLEEP = 60.0
+"""Seconds after which the clock is looked at again while a pause has an end: it may have been set, or the
+machine may have slept."""
+RETRY_SECONDS = 5.0
+"""How long to wait when the database could not note that a pause is over."""
+
+_log = logs.logger(__name__)
 
 
 class RouteNameError(FactflowError):
@@ -31,14 +44,28 @@ class RouteNameError(FactflowError):
         )
 
 
+class PauseOverError(FactflowError):
+    """The end that was given for a pause has passed already."""
+
+    code: ClassVar[str] = "invalid_request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "`until` lies in the past: the pause would be over at once",
+            hint="give a time to come, with its time zone, or none for a pause without end",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class RoutePause:
-    """Since when (Unix seconds) a route is paused, who asked for it, and why; as far as it was said."""
+    """Since when (Unix seconds) a route is paused, who asked for it, why, and until when; as far as it was
+    said."""
 
     route_id: str
     paused_at: float
     paused_by: str | None = None
     reason: str | None = None
+    until: float | None = None
 
 
 class RoutePauses:
@@ -50,11 +77,23 @@ class RoutePauses:
         self._engine = engine
         self._manager = manager
         self._clock = clock or SystemClock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Put into force what was asked of an earlier process."""
+        """Put into force what was asked of an earlier process, but for what is over by now."""
+        await self._end_due()
         for pause in await self.all():
             self._manager.pause(pause.route_id)
+        await self._set_timer()
+
+    async def close(self) -> None:
+        """Let the timer go; pauses stay as they are."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait({self._ending})
 
     async def all(self) -> list[RoutePause]:
         """Return the routes that are paused, by name."""
@@ -63,20 +102,28 @@ class RoutePauses:
             return [RoutePause(**row) for row in (await connection.execute(query)).mappings()]
 
     async def pause(
-        self, route_id: str, *, reason: str | None = None, paused_by: str | None = None
+        self,
+        route_id: str,
+        *,
+        reason: str | None = None,
+        paused_by: str | None = None,
+        until: float | None = None,
     ) -> RoutePause:
-        """Have a route take no more messages until it is resumed; what it has in hand goes on.
+        """Have a route take no more messages until it is resumed, or until a time (Unix seconds); what it
+        has in hand goes on.
 
-        Pausing again keeps the time of the first pause, and takes over reason and name when they are
-        given. Raises `RouteNameError`.
+        Pausing again keeps the time of the first pause, takes over reason and name when they are given,
+        and ends as was asked last. Raises `RouteNameError` and `PauseOverError`.
         """
+        if until is not None and until <= self._clock.now():
+            raise PauseOverError
         if not NAME_PATTERN.fullmatch(route_id):
             raise RouteNameError(route_id)
         this = route_pauses.c.route_id == route_id
         async with self._engine.begin() as connection:
             row = (await connection.execute(select(route_pauses).where(this))).mappings().first()
             if row is None:
-                pause = RoutePause(route_id, self._clock.now(), paused_by, reason)
+                pause = RoutePause(route_id, self._clock.now(), paused_by, reason, until)
                 await connection.execute(route_pauses.insert().values(asdict(pause)))
             else:
                 before = RoutePause(**row)
@@ -84,19 +131,57 @@ class RoutePauses:
                     before,
                     paused_by=paused_by or before.paused_by,
                     reason=reason or before.reason,
+                    until=until,
                 )
                 await connection.execute(update(route_pauses).where(this).values(asdict(pause)))
             reach("route.pause.before")
         reach("route.pause.after")
         self._manager.pause(route_id)
+        await self._set_timer()
         return pause
 
     async def resume(self, route_id: str) -> bool:
         """Have a route take messages again; False when it was not paused."""
-        query = delete(route_pauses).where(route_pauses.c.route_id == route_id)
-        async with self._engine.begin() as connection:
-            found = (await connection.execute(query)).rowcount > 0
-            reach("route.resume.before")
-        reach("route.resume.after")
+        found = bool(await self._remove(route_pauses.c.route_id == route_id))
         self._manager.resume(route_id)
         return found
+
+    async def _end_due(self) -> None:
+        """End the pauses whose time has come."""
+        for route_id in await self._remove(route_pauses.c.until <= self._clock.now()):
+            _log.warning("pause is over", route=route_id)
+            self._manager.resume(route_id)
+
+    async def _remove(self, which: ColumnElement[bool]) -> list[str]:
+        """Delete rows and return the routes they paused."""
+        query = delete(route_pauses).where(which).returning(route_pauses.c.route_id)
+        async with self._engine.begin() as connection:
+            found = list((await connection.execute(query)).scalars())
+            reach("route.resume.before")
+        reach("route.resume.after")
+        return found
+
+    async def _set_timer(self) -> None:
+        """Have the timer go off at the end of the pause that ends first."""
+        ends = [pause.until for pause in await self.all() if pause.until is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if ends:
+            self._sleep(min(max(min(ends) - self._clock.now(), 0.0), LONGEST_SLEEP))
+
+    def _sleep(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._ending = asyncio.create_task(self._look(), name="ends of pauses")
+
+    async def _look(self) -> None:
+        """End what is over; a database in trouble is asked again a little later."""
+        try:
+            await self._end_due()
+            await self._set_timer()
+        except SQLAlchemyError as error:
+            _log.warning("a pause cannot be ended yet", reason=str(error))
+            self._sleep(RETRY_SECONDS)

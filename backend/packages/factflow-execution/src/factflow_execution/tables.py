@@ -100,6 +100,7 @@ route_pauses = Table(
     Column("paused_at", Float, nullable=False),
     Column("paused_by", Text),
     Column("reason", Text),
+    Column("until", Float),
 )
 
 

@@ -149,6 +149,7 @@ async def _join(
         registry=registry,
         on_finished=on_finished,
         max_concurrent_executions=settings.max_concurrent_executions,
+        max_artefact_bytes=settings.max_artefact_bytes,
         allow_private_networks=settings.allow_private_networks,
         clock=clock,
     )
@@ -159,9 +160,11 @@ async def _join(
         manager=manager,
         storage=storage,
         holds=ExecutionHolds(database, clock),
+        max_init_bytes=settings.max_init_bytes,
         clock=clock,
     )
     pauses = RoutePauses(database, manager, clock)
+    stack.push_async_callback(pauses.close)
     await pauses.load()
     configs = ConfigService(ConfigRepository(database), loader, clock)
     lineage_filler = LineageFiller(

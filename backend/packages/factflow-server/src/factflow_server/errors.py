@@ -43,6 +43,8 @@ STATUS: Mapping[str, int] = {
     "tag_taken": 409,
     "code_changed": 409,
     "config_inactive": 409,
+    "init_too_large": 413,
+    "body_too_large": 413,
     "too_many_executions": 429,
     "config_not_found": 404,
     "execution_not_found": 404,
@@ -146,7 +148,8 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return internal_error(error)
     hint = "/openapi.json lists every endpoint" if error.status_code in {404, 405} else ""
-    response = answer(error.status_code, "invalid_request", str(error.detail), hint)
+    code = "body_too_large" if error.status_code == 413 else "invalid_request"
+    response = answer(error.status_code, code, str(error.detail), hint)
     response.headers.update(error.headers or {})
     return response
 

@@ -49,6 +49,10 @@ class ServerSettings(BaseSettings):
     """Folder of the shipped pipelines; the repository's own when it is found and none is given."""
     shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    max_init_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    """Of an execution's init payload: the YAML's with what was laid over it."""
+    max_artefact_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024 * 1024
+    """Of one artefact; a message whose stage makes a larger one fails."""
     commit_journal: Path | None = None
     """File that a line is appended to for every commit, for whoever checks the store from outside."""
 

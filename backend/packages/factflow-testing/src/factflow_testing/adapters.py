@@ -15,6 +15,7 @@ from pydantic import Field
 from factflow_protocols.errors import TransientError
 from factflow_protocols.pipeline import (
     AdapterConfigModel,
+    AdapterEnvironment,
     AdapterResult,
     Emitted,
     PipelineContext,
@@ -181,23 +182,24 @@ class BatchServiceAdapter(ServiceAdapter):
         return [await self.process(context) for context in contexts]
 
 
-@register_adapter_type("stubborn")
+@register_adapter_type("stubborn", config=WaitForConfig)
 class StubbornAdapter:
-    """Never returns, and ignores that it is cancelled."""
+    """Ignores that it is cancelled and that it is closed, until a file exists."""
 
-    def __init__(self, config: AdapterConfigModel) -> None:
-        del config
+    def __init__(self, config: WaitForConfig) -> None:
+        self._path = Path(config.path)
 
-    async def process_batch(self, _contexts: Sequence[PipelineContext]) -> list[AdapterResult]:
-        while True:
+    async def open(self, _environment: AdapterEnvironment) -> None:
+        pass
+
+    async def process_batch(self, contexts: Sequence[PipelineContext]) -> list[AdapterResult]:
+        while not self._path.exists():
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
+                await eventually(self._path.exists, seconds=3600.0)
+        return [AdapterResult(context.payload) for context in contexts]
 
     async def close(self) -> None:
         await self.process_batch([])
-
-    async def open(self, _environment: Any) -> None:
-        pass
 
 
 @register_adapter_type("blocked", config=WaitForConfig)

@@ -64,7 +64,9 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIterator[Platform]:
+async def platform_in(
+    folder: Path, *, modules: tuple[str, ...] = (), max_init_bytes: int | None = None
+) -> AsyncIterator[Platform]:
     """Open a platform on a folder."""
     services: list[ExecutionService] = []
 
@@ -84,6 +86,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
                 manager=engine.manager,
                 storage=engine.storage,
                 holds=ExecutionHolds(database),
+                max_init_bytes=max_init_bytes,
             )
             services.append(executions)
             configs = ConfigService(ConfigRepository(database), loader)
@@ -111,6 +114,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
             try:
                 yield Platform(engine, executions, configs, replays, recovery, filler, pauses)
             finally:
+                await pauses.close()
                 await recovery.close()
                 await filler.close()
                 await executions.close()

@@ -7,6 +7,7 @@ import typer
 from factflow_cli.api import path, rows, text
 from factflow_cli.command import command, group
 from factflow_cli.commands import replays
+from factflow_cli.durations import parse_grace
 from factflow_cli.errors import CliError
 from factflow_cli.execution_view import (
     LIST_COLUMNS,
@@ -16,6 +17,7 @@ from factflow_cli.execution_view import (
     print_stages,
 )
 from factflow_cli.exit_codes import ExitCode
+from factflow_cli.flow_view import held_by
 from factflow_cli.following import wait_and_exit
 from factflow_cli.session import Session
 from factflow_cli.tables import print_facts, print_line, print_table, print_total
@@ -79,22 +81,26 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
     wait_and_exit(session, execution_id)
 
 
-@command(app, "cancel", "factflow execution cancel EXECUTION_ID")
+@command(
+    app,
+    "cancel",
+    "factflow execution cancel EXECUTION_ID",
+    "factflow execution cancel EXECUTION_ID --grace 30s",
+)
 def cancel(
     session: Session,
     execution_id: ExecutionId,
     grace: Annotated[
-        float,
-        typer.Option(
-            "--grace", min=0, max=3600, help="Seconds that work in flight may take to end."
-        ),
-    ] = 10,
+        str,
+        typer.Option("--grace", help="How long work in flight may take to end; 0 cuts it off."),
+    ] = "10s",
 ) -> None:
-    """Cancel an execution; work in flight may end."""
+    """Cancel an execution; work in flight may end. Cancelling it again changes nothing."""
+    seconds = parse_grace(grace)
     answer = session.api.post(
         path("executions", execution_id, "cancel"),
-        {"grace_seconds": grace},
-        seconds=grace + 60,
+        {"grace_seconds": seconds},
+        seconds=seconds + 60,
     )
     now = text(answer, "current_status")
     facts = (
@@ -143,7 +149,7 @@ def routes(session: Session, execution_id: ExecutionId) -> None:
     """Show every route with its queue, state and counts."""
     answer = session.api.get(path("executions", execution_id, "routes"))
     found = rows(answer, "routes")
-    session.show(answer, lambda: print_table(ROUTE_COLUMNS, found))
+    session.show(answer, lambda: print_table(ROUTE_COLUMNS, found, below=held_by))
 
 
 replays.add_to(app)

@@ -8,6 +8,8 @@ import typer
 
 from factflow_cli.api import path, rows, text
 from factflow_cli.command import command, group
+from factflow_cli.durations import parse_moment
+from factflow_cli.flow_view import held_by_itself
 from factflow_cli.session import Session
 from factflow_cli.tables import Column, number, print_facts, print_line, print_table, print_total
 from factflow_cli.values import moment
@@ -21,6 +23,7 @@ ROUTE_COLUMNS = (
     Column("ROUTE", "route_id", keep=1),
     Column("STATE", "state", whole=True),
     number("ACTIVE", "in_progress", keep=2),
+    number("LIMIT", "concurrency", keep=5),
     number("QUEUED", "queued"),
     number("DELAYED", "delayed", keep=3),
     Column("QUEUE", "queue", keep=4),
@@ -28,6 +31,7 @@ ROUTE_COLUMNS = (
 PAUSE_COLUMNS = (
     Column("PAUSED", "route_id", keep=1),
     Column("SINCE", lambda row: moment(row.get("paused_at")), whole=True),
+    Column("UNTIL", lambda row: moment(row.get("until")), whole=True, keep=3),
     Column("BY", "paused_by", keep=2),
     Column("REASON", "reason", wraps=True),
 )
@@ -40,12 +44,12 @@ def list_routes(
         str | None, typer.Option("--execution", "-e", help="Only this execution's (id or tag).")
     ] = None,
 ) -> None:
-    """List the routes that run now, and the pauses in force."""
+    """List the routes that run now, what holds them, and the pauses in force."""
     answer = session.api.get("/pipelines", execution_id=execution)
     routes, pauses = rows(answer, "routes"), rows(answer, "pauses")
 
     def draw() -> None:
-        print_table(ROUTE_COLUMNS, routes)
+        print_table(ROUTE_COLUMNS, routes, below=held_by_itself)
         print_total(answer, len(routes), "routes")
         if pauses:
             print_line()
@@ -58,7 +62,7 @@ def list_routes(
     app,
     "pause",
     "factflow pipeline pause embed",
-    'factflow pipeline pause embed --reason "the model server is being moved"',
+    'factflow pipeline pause embed --reason "the model server is being moved" --until 2h',
 )
 def pause(
     session: Session,
@@ -66,13 +70,20 @@ def pause(
     reason: Annotated[
         str | None, typer.Option("--reason", help="Why, for whoever looks at it later.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", help="When it ends by itself: a time, or a duration like 2h."),
+    ] = None,
 ) -> None:
     """Have a route take no more messages, in all executions, those to come included.
 
     Messages in hand go on to their end, and its queue keeps filling. The pause outlives restarts of
-    the server; factflow pipeline resume ends it.
+    the server; factflow pipeline resume ends it, or the time given with --until.
     """
-    _set(session, route, {"state": "paused", "reason": reason, "requested_by": _user()})
+    body = {"state": "paused", "reason": reason, "requested_by": _user()}
+    if until is not None:
+        body["until"] = parse_moment(until).isoformat()
+    _set(session, route, body)
 
 
 @command(app, "resume", "factflow pipeline resume embed")
@@ -83,9 +94,11 @@ def resume(session: Session, route: RouteId) -> None:
 
 def _set(session: Session, route: str, body: Mapping[str, Any]) -> None:
     answer = session.api.patch(path("pipelines", route), body)
+    pause = answer.get("pause")
     facts = (
         ("route", answer.get("route_id")),
         ("is", text(answer, "status")),
+        ("until", moment(pause.get("until")) if isinstance(pause, Mapping) else None),
         ("message", answer.get("message")),
     )
     session.show(answer, lambda: print_facts(facts))

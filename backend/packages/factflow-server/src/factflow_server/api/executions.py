@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from factflow_execution.dag import dag_of
 from factflow_execution.models import ExecutionStatus, PipelineExecution
@@ -28,6 +30,7 @@ from factflow_server.api.schemas.executions import (
     execution_fields,
 )
 from factflow_server.api.schemas.paging import Limit, Offset
+from factflow_server.api.schemas.pipelines import flow_fields
 from factflow_server.api.schemas.times import duration_ms
 from factflow_server.container import Container
 
@@ -94,18 +97,25 @@ async def update_execution_status(
 
 @router.post("/{execution_id}/cancel", operation_id="cancel_execution")
 async def cancel_execution(
-    execution_id: str, services: Services, body: CancelBody | None = None
+    execution_id: str,
+    services: Services,
+    body: CancelBody | None = None,
+    grace_seconds: Annotated[float | None, Query(ge=0, le=3600)] = None,
 ) -> CancelResponse:
-    """Stop an execution gracefully; answers when it has stopped."""
-    grace = (body or CancelBody()).grace_seconds
+    """Stop an execution gracefully; answers when it has stopped. `grace_seconds` may stand in the body or
+    in the query. One that is cancelled already is no error."""
+    grace = (body or CancelBody()).grace_seconds if grace_seconds is None else grace_seconds
     done = await services.executions.cancel(execution_id, grace)
     cancelled = done.current_status == "cancelled"
+    message = "cancelled" if cancelled else f"it ended {done.current_status} meanwhile"
+    if done.previous_status == "cancelled":
+        message = "it was cancelled before"
     return CancelResponse(
         success=cancelled,
         execution_id=done.execution_id,
         previous_status=done.previous_status,
         current_status=done.current_status,
-        message="cancelled" if cancelled else f"it ended {done.current_status} meanwhile",
+        message=message,
     )
 
 
@@ -158,5 +168,15 @@ async def get_execution_dag(execution_id: str, services: Services) -> DagRespons
 
 
 async def _routes(services: Container, execution: PipelineExecution) -> list[RouteProgressSchema]:
-    routes = await services.progress.routes(execution)
-    return [RouteProgressSchema.model_validate(route) for route in routes]
+    routes = [
+        RouteProgressSchema.model_validate(route)
+        for route in await services.progress.routes(execution)
+    ]
+    if execution.ended:
+        return routes
+    pauses = {pause.route_id: pause for pause in await services.pauses.all()}
+    now = {route.route_id: route for route in services.manager.runtime(execution.execution_id)}
+    return [
+        route.model_copy(update=flow_fields(now.get(route.route_id), pauses.get(route.route_id)))
+        for route in routes
+    ]

@@ -11,6 +11,7 @@ from factflow_server.api.schemas.pipelines import (
     RouteStateBody,
     RouteStateResponse,
     RunningRouteSchema,
+    flow_fields,
 )
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"])
@@ -22,7 +23,7 @@ async def list_pipelines(services: Services, execution_id: str | None = None) ->
     ids = services.manager.running()
     if execution_id is not None:
         ids = [(await services.executions.get(execution_id)).execution_id]
-    pauses = [PauseSchema.of(pause) for pause in await services.pauses.all()]
+    pauses = await services.pauses.all()
     by_route = {pause.route_id: pause for pause in pauses}
     routes = [
         RunningRouteSchema(
@@ -34,12 +35,14 @@ async def list_pipelines(services: Services, execution_id: str | None = None) ->
             in_progress=route.in_flight,
             queued=route.ready,
             delayed=route.delayed,
-            pause=by_route.get(route.route_id),
+            **flow_fields(route, by_route.get(route.route_id)),
         )
         for id_ in ids
         for route in services.manager.runtime(id_)
     ]
-    return PipelinesResponse(total=len(routes), routes=routes, pauses=pauses)
+    return PipelinesResponse(
+        total=len(routes), routes=routes, pauses=[PauseSchema.of(pause) for pause in pauses]
+    )
 
 
 @router.patch("/{route_id}", operation_id="update_pipeline_state")
@@ -49,7 +52,10 @@ async def update_pipeline_state(
     """Pause or resume a route by name, in all executions, those to come included."""
     if body.state == "paused":
         pause = await services.pauses.pause(
-            route_id, reason=body.reason, paused_by=body.requested_by
+            route_id,
+            reason=body.reason,
+            paused_by=body.requested_by,
+            until=None if body.until is None else body.until.timestamp(),
         )
         done, changed = PauseSchema.of(pause), True
     else:

@@ -37,4 +37,6 @@ class BodyLimitMiddleware:
         await self._app(scope, receive_counted, send)
 
     def _refusal(self) -> HTTPException:
-        return HTTPException(413, f"the body is larger than {self._limit} bytes")
+        return HTTPException(
+            413, f"the body is larger than {self._limit} bytes (FACTFLOW_MAX_BODY_BYTES)"
+        )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from factflow_engine.execution_spec import RouteState
 from factflow_execution.models import ExecutionSource, ExecutionStatus, ExecutionSummary
 from factflow_server.api.schemas.paging import PageSchema
+from factflow_server.api.schemas.pipelines import FlowSchema
 from factflow_server.api.schemas.times import duration_ms, iso
 
 
@@ -96,7 +97,7 @@ class ExecutionSchema(BaseModel):
         return cls(**execution_fields(execution))
 
 
-class RouteProgressSchema(BaseModel):
+class RouteProgressSchema(FlowSchema):
     """How far a route is: messages that came to it, and where they are now."""
 
     model_config = ConfigDict(from_attributes=True)
