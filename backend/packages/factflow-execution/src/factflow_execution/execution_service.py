@@ -85,8 +85,8 @@ class ExecutionService:
 
         Raises `ConfigurationError` (with the report), `CodeChangedError`, `TagTakenError`,
         `LaunchRefusedError`, `InitTooLargeError`, `TooManyConcurrentExecutionsError`, `ServerStoppingError`,
-        and what `prepare`, storage or queue raise; `LaunchFailedError` when an adapter does not open. Whatever is
-        raised, no slot, object or running row is left behind.
+        and what `prepare`, storage or queue raise; `LaunchFailedError` when an adapter does not open.
+        Whatever is raised, no slot, object or running row is left behind.
         """
         config = await asyncio.to_thread(
             self._loader.load, draft.config_snapshot, draft.config_name
