@@ -24,6 +24,8 @@ from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.execution_deleter import ExecutionDeleter
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
@@ -86,10 +88,12 @@ class Container:
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
+    deleter: ExecutionDeleter
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
         await self.recovery.close()
+        await self.deleter.close()
         await self.lineage_filler.close()
         await self.executions.close()
         await self.manager.stop(grace_seconds)
@@ -138,6 +142,7 @@ async def _join(
     lineage, lineage_repository = await _open_lineage(data_dir, stack)
 
     repository = ExecutionRepository(database)
+    deletions = ExecutionDeletions(database, clock)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
@@ -159,6 +164,7 @@ async def _join(
         manager=manager,
         storage=storage,
         holds=ExecutionHolds(database, clock),
+        deletions=deletions,
         clock=clock,
     )
     pauses = RoutePauses(database, manager, clock)
@@ -169,6 +175,7 @@ async def _join(
         lineage=lineage,
         store=OutcomeStore(storage),
         manager=manager,
+        deletions=deletions,
     )
     return Container(
         settings=settings,
@@ -206,6 +213,13 @@ async def _join(
         ),
         recovery=RecoveryManager(executions, storage),
         lineage_filler=lineage_filler,
+        deleter=ExecutionDeleter(
+            executions=executions,
+            deletions=deletions,
+            storage=storage,
+            lineage=lineage,
+            clock=clock,
+        ),
     )
 
 

@@ -9,7 +9,18 @@ import pytest
 from factflow_protocols.storage import ObjectInfo, StorageProtocol, StorageUsage
 from factflow_testing.storage_rig import STAGE, StorageFixtures, keys_of
 
-KEYS = ["a-b/c", "a.b", "a/b-c/d", "a/b.c", "a/z/y/x", "a0", "b/c", "executions/e1/r/s/m", "ä/ö", "🦊"]
+KEYS = [
+    "a-b/c",
+    "a.b",
+    "a/b-c/d",
+    "a/b.c",
+    "a/z/y/x",
+    "a0",
+    "b/c",
+    "executions/e1/r/s/m",
+    "ä/ö",
+    "🦊",
+]
 
 
 def shown(items: object) -> list[str]:

@@ -15,9 +15,7 @@ SLOW = 0.02
 """A slice that took longer has waited for the disk, and the next one is pulled by a thread."""
 
 
-async def paced(
-    items: Iterator[_Item | None], *, rest: float = 0.0
-) -> AsyncIterator[_Item]:
+async def paced(items: Iterator[_Item | None], *, rest: float = 0.0) -> AsyncIterator[_Item]:
     """Yield the items, leaving out None; others run after each slice, for `rest` seconds at least.
 
     Slices are pulled on the event loop: a thread would have to wait for its turn at every entry of a folder

@@ -54,15 +54,20 @@ async def list_executions(
     status: ExecutionStatus | None = None,
     limit: Limit = 50,
     offset: Offset = 0,
+    deleted: bool = False,
 ) -> ExecutionPage:
-    """List executions, newest first."""
-    page = await services.executions.list(status, limit, offset)
+    """List executions, newest first; with `deleted` those too of which only this is left."""
+    page = await services.executions.list(status, limit, offset, deleted=deleted)
+    gone = await services.executions.deletions.find(row.execution_id for row in page.rows)
     return ExecutionPage(
         total=page.total,
         limit=limit,
         offset=offset,
         has_more=page.has_more,
-        executions=[ExecutionSchema.of(execution) for execution in page.rows],
+        executions=[
+            ExecutionSchema.of(execution, gone.get(execution.execution_id))
+            for execution in page.rows
+        ],
     )
 
 
@@ -71,8 +76,9 @@ async def get_execution(execution_id: str, services: Services) -> ExecutionDetai
     """Get an execution by its id or tag, with its snapshot and the state of its routes."""
     execution = await services.executions.get(execution_id)
     plan = services.progress.plan(execution)
+    gone = await services.executions.deletions.find([execution.execution_id])
     return ExecutionDetailSchema(
-        **execution_fields(execution),
+        **execution_fields(execution, gone.get(execution.execution_id)),
         config_snapshot=execution.config_snapshot,
         metadata=execution.metadata,
         error_info=execution.error_info,

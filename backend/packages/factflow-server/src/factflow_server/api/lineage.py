@@ -127,11 +127,11 @@ async def get_lineage_children(
 
 
 async def _execution(services: Container, id_or_tag: str | None) -> str | None:
-    """Return the id for an id or tag. Raises `ExecutionNotFoundError`: a mistyped id must not look like
-    an execution in which nothing failed."""
+    """Return the id for an id or tag. Raises `ExecutionNotFoundError` and `ExecutionDeletedError`: neither a
+    mistyped id nor a deleted one must look like an execution in which nothing failed."""
     if id_or_tag is None:
         return None
-    return (await services.executions.get(id_or_tag)).execution_id
+    return (await services.executions.stored(id_or_tag)).execution_id
 
 
 def _seconds(time: datetime | None) -> float | None:

@@ -135,7 +135,7 @@ async def _prefix(services: Container, execution_id: str | None, prefix: str | N
     """Return the prefix that an execution's id or tag and one within it, or beside it, mean."""
     if execution_id is None:
         return prefix
-    execution = await services.executions.get(execution_id)
+    execution = await services.executions.stored(execution_id)
     where = keys.execution_prefix(execution.execution_id)
     if prefix is None:
         return where

@@ -18,9 +18,7 @@ from factflow_infra.storage.packed.places import BESIDE, Pack
 from factflow_protocols.errors import StorageUnavailableError
 
 COPIED_TOGETHER = 500
-_PAGE = (
-    "SELECT name, is_record, size, modified_at, body FROM entry WHERE name > ? ORDER BY name LIMIT ?"
-)
+_PAGE = "SELECT name, is_record, size, modified_at, body FROM entry WHERE name > ? ORDER BY name LIMIT ?"
 
 
 class PackCopy:

@@ -179,8 +179,11 @@ class PackedStorageProvider:
     ) -> Sequence[ObjectInfo | str]:
         """Return the first objects and prefixes right below `prefix`, in order, behind `after`."""
         folder = check_key(prefix.removesuffix("/")) if prefix else ""
-        found = pack_levels.level(self._listing_reader, folder, after=after)
-        return [item async for item in paced(itertools.islice(found, limit))]
+        found: list[ObjectInfo | str] = []
+        items = pack_levels.level(self._listing_reader, folder, after=after)
+        async for item in paced(itertools.islice(items, limit)):
+            found.append(item)  # noqa: PERF401 - a comprehension loses the type
+        return found
 
     async def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
         """Yield growing sums of what lies below `prefix`, the whole at last."""
