@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from factflow_testing.crash_matrix import DELETION_POINTS
 from factflow_testing.server_process import ServerProcess
 
 OPTIONS = ("--adapters", "factflow_testing.adapters")
@@ -20,22 +21,12 @@ routes:
     adapters: [{type: fan, config: {count: 300}}, {type: echo}]
 init_message: {route: up}
 """
-POINTS = [
-    "deletion.enter.before",
-    "deletion.enter.after",
-    "deletion.count.before",
-    "deletion.count.after",
-    "storage.delete.before",
-    "storage.delete.after",
-    "deletion.finish.before",
-    "deletion.finish.after",
-]
 QUICK = {"storage.delete.after"}
 
 
 @pytest.mark.parametrize("kind", ["all", "artefacts"])
 @pytest.mark.parametrize("store", ["file", "packed"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", DELETION_POINTS)
 @pytest.mark.long
 def test_the_next_server_finishes_what_a_dead_one_began(
     tmp_path: Path, point: str, store: str, kind: str
@@ -75,9 +66,9 @@ def check(folder: Path, point: str, store: str, kind: str) -> None:
             assert [listed.status_code, lineage.status_code] == [410, 410]
             assert not [path for path in data.rglob(f"*{doomed}*") if path.name != "factflow.db"]
         else:
-            assert [found["key"].rpartition("/")[2][-16:] for found in listed.json()["objects"]] == [
-                "~children-1.json"
-            ]
+            assert [
+                found["key"].rpartition("/")[2][-16:] for found in listed.json()["objects"]
+            ] == ["~children-1.json"]
             assert lineage.json()["total"] == 301
         assert len(server.rows(other)) == 301
         assert server.get("/storage/objects", execution_id=other, count=True)["total"] == 602

@@ -29,9 +29,11 @@ from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.execution_usages import ExecutionUsages
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.usage_counter import UsageCounter
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
@@ -39,7 +41,7 @@ from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
-from factflow_infra.storage.factory import create_storage_provider
+from factflow_infra.storage.factory import create_storage_provider, parse_storage_uri
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_protocols.storage import StorageProtocol
@@ -49,6 +51,7 @@ from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
 from factflow_server.settings import ServerSettings, ServerStartError
 from factflow_server.storage_choice import choose_storage, note_storage
+from factflow_server.storage_report import StorageReports
 
 _log = logs.logger(__name__)
 
@@ -89,11 +92,13 @@ class Container:
     recovery: RecoveryManager
     lineage_filler: LineageFiller
     deleter: ExecutionDeleter
+    storage_reports: StorageReports
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
         await self.recovery.close()
         await self.deleter.close()
+        await self.storage_reports.close()
         await self.lineage_filler.close()
         await self.executions.close()
         await self.manager.stop(grace_seconds)
@@ -220,6 +225,31 @@ async def _join(
             lineage=lineage,
             clock=clock,
         ),
+        storage_reports=_storage_reports(
+            storage_uri, data_dir, database, storage, executions, clock
+        ),
+    )
+
+
+def _storage_reports(
+    storage_uri: str,
+    data_dir: DataDir,
+    database: AsyncEngine,
+    storage: StorageProtocol,
+    executions: ExecutionService,
+    clock: Clock,
+) -> StorageReports:
+    kind, root = parse_storage_uri(storage_uri)
+    usages = ExecutionUsages(database, clock)
+    return StorageReports(
+        kind=kind,
+        root=root,
+        data_dir=data_dir,
+        usages=usages,
+        counter=UsageCounter(usages, storage, clock),
+        holds=executions.holds,
+        deletions=executions.deletions,
+        clock=clock,
     )
 
 

@@ -122,7 +122,9 @@ async def test_artefacts_go_and_records_and_lineage_stay(platform: Platform) -> 
     assert await objects(platform, source) == []
     assert await records(platform, source) == before
     assert (await platform.engine.rows.list(LineageFilter(execution_id=source))).total == rows
-    with pytest.raises(ExecutionDeletedError, match=r"artefacts of execution .* were deleted on 20"):
+    with pytest.raises(
+        ExecutionDeletedError, match=r"artefacts of execution .* were deleted on 20"
+    ):
         await start(platform, source)
     with pytest.raises(ExecutionDeletedError, match="were deleted on 20"):
         await platform.replays.plan(ReplayRequest(source, "fan"))

@@ -153,10 +153,9 @@ class FilesystemStorageProvider:
     ) -> Sequence[ObjectInfo | str]:
         """Return the first objects and prefixes right below `prefix`, in order, behind `after`."""
         folder = check_key(prefix.removesuffix("/")) if prefix else ""
-        found: list[ObjectInfo | str] = []
-        async for item in paced(self._reader.level(folder, after=after, limit=limit)):
-            found.append(item)  # noqa: PERF401 - a comprehension loses the type
-        return found
+        found: AsyncIterator[ObjectInfo | str]
+        found = paced(self._reader.level(folder, after=after, limit=limit))
+        return [item async for item in found]
 
     async def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
         """Yield growing sums of what lies below `prefix`, the whole at last; each file is looked at."""

@@ -179,11 +179,9 @@ class PackedStorageProvider:
     ) -> Sequence[ObjectInfo | str]:
         """Return the first objects and prefixes right below `prefix`, in order, behind `after`."""
         folder = check_key(prefix.removesuffix("/")) if prefix else ""
-        found: list[ObjectInfo | str] = []
         items = pack_levels.level(self._listing_reader, folder, after=after)
-        async for item in paced(itertools.islice(items, limit)):
-            found.append(item)  # noqa: PERF401 - a comprehension loses the type
-        return found
+        found: AsyncIterator[ObjectInfo | str] = paced(itertools.islice(items, limit))
+        return [item async for item in found]
 
     async def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
         """Yield growing sums of what lies below `prefix`, the whole at last."""
