@@ -24,7 +24,7 @@ class UsageCounter:
     def __init__(
         self, usages: ExecutionUsages, storage: StorageProtocol, clock: Clock | None = None
     ) -> None:
-        self._usages = usages
+        self.usages = usages
         self._storage = storage
         self._clock = clock or SystemClock()
         self._task: asyncio.Task[None] | None = None
@@ -34,7 +34,7 @@ class UsageCounter:
     async def count(self, *, anew: bool = False, wait: float = 0.0) -> bool:
         """Count what has to be; return whether all is counted, at the latest after `wait` seconds."""
         if self._task is None or self._task.done():
-            execution_ids = await self._usages.to_count(anew=anew)
+            execution_ids = await self.usages.to_count(anew=anew)
             self.left = len(execution_ids)
             if execution_ids:
                 self._task = asyncio.create_task(self._run(execution_ids), name="usage-counter")
@@ -56,7 +56,7 @@ class UsageCounter:
                 self.so_far = StorageUsage()
                 async for sums in self._storage.usage(keys.execution_prefix(execution_id)):
                     self.so_far = sums
-                await self._usages.put(execution_id, self.so_far, begun)
+                await self.usages.put(execution_id, self.so_far, begun)
             self.left = 0
         except (StorageError, OperationalError) as error:
             _log.warning("not counted", reason=str(error))

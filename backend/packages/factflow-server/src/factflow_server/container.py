@@ -148,6 +148,7 @@ async def _join(
 
     repository = ExecutionRepository(database)
     deletions = ExecutionDeletions(database, clock)
+    usages = ExecutionUsages(database, clock)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
@@ -226,7 +227,7 @@ async def _join(
             clock=clock,
         ),
         storage_reports=_storage_reports(
-            storage_uri, data_dir, database, storage, executions, clock
+            storage_uri, data_dir, UsageCounter(usages, storage, clock), executions, clock
         ),
     )
 
@@ -234,19 +235,17 @@ async def _join(
 def _storage_reports(
     storage_uri: str,
     data_dir: DataDir,
-    database: AsyncEngine,
-    storage: StorageProtocol,
+    counter: UsageCounter,
     executions: ExecutionService,
     clock: Clock,
 ) -> StorageReports:
     kind, root = parse_storage_uri(storage_uri)
-    usages = ExecutionUsages(database, clock)
     return StorageReports(
         kind=kind,
         root=root,
         data_dir=data_dir,
-        usages=usages,
-        counter=UsageCounter(usages, storage, clock),
+        usages=counter.usages,
+        counter=counter,
         holds=executions.holds,
         deletions=executions.deletions,
         clock=clock,

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from factflow_execution.errors import ExecutionDeletedError
+from factflow_execution.errors import ExecutionDeletedError, LaunchRefusedError
 from factflow_foundation import keys
 from factflow_foundation.clock import isoformat
 from factflow_lineage.filters import LineageFilter
@@ -27,6 +27,7 @@ from factflow_server.api.schemas.storage import (
 from factflow_server.container import Container
 from factflow_server.storage_archive import archive
 from factflow_server.storage_levels import LevelCounter
+from factflow_server.storage_selection import stage_prefixes
 
 router = APIRouter(prefix="/storage", tags=["storage"])
 
@@ -116,16 +117,28 @@ async def browse_objects(
     responses={200: {"content": {ARCHIVE_TYPE: {}}, "description": "A tar archive."}},
 )
 async def get_archive(
-    *, services: Services, execution_id: str | None = None, prefix: str | None = None
+    *,
+    services: Services,
+    execution_id: str | None = None,
+    prefix: str | None = None,
+    route: str | None = None,
+    stage: str | None = None,
 ) -> StreamingResponse:
     """Get all objects and records below an execution or a prefix, or of the whole store, as plain files
-    in a tar archive.
+    in a tar archive; of an execution also those of one route, one stage, or a stage of one route.
 
-    Its last member, `.factflow-tmp-archive.json`, says how many are in it, and which records are not because
-    they cannot be read.
+    Its last member, `.factflow-tmp-archive.json`, says how many are in it, which records are not because
+    they cannot be read, and which artefacts are missing.
     """
-    where = await _prefix(services, execution_id, prefix)
-    pieces = archive(services.storage, (where or "").rstrip("/"))
+    if route is None and stage is None:
+        prefixes = [(await _prefix(services, execution_id, prefix) or "").rstrip("/")]
+    elif execution_id is None or prefix is not None:
+        raise LaunchRefusedError(
+            "route and stage are of an execution", hint="give execution_id, and no prefix"
+        )
+    else:
+        prefixes = stage_prefixes(await services.executions.stored(execution_id), route, stage)
+    pieces = archive(services.storage, *prefixes)
     first = await anext(pieces)  # what is wrong at the start has its own status
 
     async def body() -> AsyncIterator[bytes]:
