@@ -7,6 +7,7 @@ goes on where this one ended. Objects go before lineage: rows can be made from r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,9 @@ class ExecutionDeleter:
         self._lineage = lineage
         self._clock = clock or SystemClock()
         self._wanted = asyncio.Event()
-        self._finished = asyncio.Condition()
+        self._ended = asyncio.Event()
+        """Set when some deletion has ended; the next one has another."""
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._current: str | None = None
         self._step = "waiting"
@@ -101,6 +104,8 @@ class ExecutionDeleter:
 
     async def close(self) -> None:
         """Stop; what is left to delete stands in its rows."""
+        self._closed = True
+        self._wake_waiting()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
@@ -138,13 +143,16 @@ class ExecutionDeleter:
         Raises `ExecutionNotFoundError`, and `ExecutionStateError` when it is not deleted at all.
         """
         execution_id = (await self._executions.get(id_or_tag)).execution_id
-        try:
-            async with asyncio.timeout(wait), self._finished:
-                while (await self._found(execution_id)).deleted_at is None:
-                    await self._finished.wait()
-        except TimeoutError:
-            pass
-        found = await self._found(execution_id)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            ended = self._ended
+            found = await self._found(execution_id)
+            left = until - loop.time()
+            if found.deleted_at is not None or left <= 0 or self._closed:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), left)
         if found.deleted_at is not None:
             return Progress(found, "done", found.objects, None)
         if execution_id != self._current:
@@ -205,8 +213,7 @@ class ExecutionDeleter:
                 )
             finally:
                 self._current = None
-            async with self._finished:
-                self._finished.notify_all()
+            self._wake_waiting()
         return complete
 
     async def _delete(self, deletion: Deletion) -> None:
@@ -237,6 +244,10 @@ class ExecutionDeleter:
         async for sums in self._storage.usage(prefix):
             whole = sums
         return whole
+
+    def _wake_waiting(self) -> None:
+        self._ended.set()
+        self._ended = asyncio.Event()
 
     def _tell(self, removed: int) -> None:
         self._removed += removed

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Update, delete, select, update
+from sqlalchemy import RowMapping, Select, Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_execution.errors import (
@@ -86,8 +86,7 @@ class ExecutionDeletions:
 
     async def check_free(self, execution_id: str, without: Collection[str] = ()) -> None:
         """Raise what `enter` would; `without` are holders that are to go as well."""
-        async with self._engine.connect() as connection:
-            await _check_free(connection, execution_id, without)
+        await whole(self._check_free(execution_id, without))
 
     async def check(self, execution_id: str) -> None:
         """Raise `ExecutionDeletedError` when all of an execution was or is being deleted."""
@@ -102,8 +101,8 @@ class ExecutionDeletions:
 
     async def find(self, execution_ids: Iterable[str]) -> dict[str, Deletion]:
         """Return the deletions there are of some executions, by id."""
-        async with self._engine.connect() as connection:
-            return await find_deletions(connection, list(execution_ids))
+        wanted = list(execution_ids)
+        return await whole(self._find(wanted)) if wanted else {}
 
     async def unfinished(self) -> list[Deletion]:
         """Return those under way, the first to come first."""
@@ -112,8 +111,7 @@ class ExecutionDeletions:
             .where(deletions.c.deleted_at.is_(None))
             .order_by(deletions.c.requested_at, deletions.c.execution_id)
         )
-        async with self._engine.connect() as connection:
-            return [_deletion(row) for row in (await connection.execute(query)).mappings()]
+        return [_deletion(row) for row in await whole(self._read(query))]
 
     async def candidates(
         self,
@@ -132,8 +130,7 @@ class ExecutionDeletions:
         if ended_before is not None:
             query = query.where(executions.c.completed_at < ended_before)
         query = query.order_by(executions.c.started_at, executions.c.execution_id).limit(limit)
-        async with self._engine.connect() as connection:
-            return list((await connection.execute(query)).scalars())
+        return [row["execution_id"] for row in await whole(self._read(query))]
 
     async def note_count(self, deletion: Deletion, objects: int, size: int) -> None:
         """Note how much goes, before it does; added to what went earlier."""
@@ -166,6 +163,19 @@ class ExecutionDeletions:
                 crash_point="deletion.finish",
             )
         )
+
+    async def _check_free(self, execution_id: str, without: Collection[str]) -> None:
+        async with self._engine.connect() as connection:
+            await _check_free(connection, execution_id, without)
+
+    async def _find(self, execution_ids: Sequence[str]) -> dict[str, Deletion]:
+        async with self._engine.connect() as connection:
+            return await find_deletions(connection, execution_ids)
+
+    async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
+        async with self._engine.connect() as connection:
+            found: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
+            return found
 
     @staticmethod
     def _under_way(deletion: Deletion) -> Update:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution.config_service import ConfigService
+from factflow_execution.errors import ExecutionNotFoundError
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import ExecutionDraft, ExecutionSummary, PipelineExecution
 from factflow_execution.snapshot import snapshot_config
@@ -166,7 +168,8 @@ class ReplayPlanner:
             for parent in parents:
                 if parent is not None and parent not in found:
                     found[parent] = None
-                    waiting.append(await self._executions.get(parent))
+                    with suppress(ExecutionNotFoundError):
+                        waiting.append(await self._executions.get(parent))
         return tuple(found)
 
     async def _is_replay_of(self, execution: PipelineExecution, source_id: str) -> bool:
