@@ -35,11 +35,13 @@ async def test_a_deleted_execution_says_so_everywhere(
     detail = await get(client, f"/executions/{execution}")
     assert detail["deletion"]["deleted_at"] == done["deleted_at"]
     assert (detail["status"], detail["message_count"], detail["tag"]) == ("completed", 5, None)
+    assert detail["routes"] == []
     for path, query in {
         "/storage/objects": {"execution_id": execution},
         "/storage/archive": {"execution_id": execution},
         "/lineage": {"execution_id": execution},
         f"/executions/{execution}/diff/{execution}": {},
+        f"/executions/{execution}/stats": {},
         f"/storage/objects/{key}": {},
     }.items():
         refused = await client.get(path, params=query)

@@ -77,14 +77,16 @@ async def get_execution(execution_id: str, services: Services) -> ExecutionDetai
     execution = await services.executions.get(execution_id)
     plan = services.progress.plan(execution)
     gone = await services.executions.deletions.find([execution.execution_id])
+    deletion = gone.get(execution.execution_id)
     return ExecutionDetailSchema(
-        **execution_fields(execution, gone.get(execution.execution_id)),
+        **execution_fields(execution, deletion),
         config_snapshot=execution.config_snapshot,
         metadata=execution.metadata,
         error_info=execution.error_info,
         held_by=await services.executions.holds.held_by(execution.execution_id),
         plan=None if plan is None else PlanProgressSchema.model_validate(plan),
-        routes=await _routes(services, execution),
+        # Without lineage they would say that nothing ever came to them.
+        routes=[] if deletion and deletion.kind == "all" else await _routes(services, execution),
     )
 
 
@@ -137,7 +139,7 @@ async def wait_for_execution(
 @router.get("/{execution_id}/stats", operation_id="get_execution_stats")
 async def get_execution_stats(execution_id: str, services: Services) -> ExecutionStatsSchema:
     """Get counts and durations by stage, in the pipeline's order."""
-    execution = await services.executions.get(execution_id)
+    execution = await services.executions.stored(execution_id)
     return ExecutionStatsSchema.model_validate(await services.progress.stats(execution))
 
 

@@ -86,7 +86,7 @@ async def list_failures(
 @router.get("/stats", operation_id="get_lineage_stats")
 async def get_lineage_stats(execution_id: str, services: Services) -> LineageStatsResponse:
     """Get counts and durations of an execution's stages, in the pipeline's order."""
-    execution = await services.executions.get(execution_id)
+    execution = await services.executions.stored(execution_id)
     stages = await services.progress.stages(execution)
     return LineageStatsResponse(
         execution_id=execution.execution_id,
