@@ -146,6 +146,10 @@ def test_a_route_is_paused_with_who_and_why_and_resumed(server: Any, factflow: R
     sent = server.asked[-1].body
     assert (sent["state"], sent["reason"]) == ("paused", "the model moves")
     assert sent["requested_by"]
+    assert "until" not in sent
+    until = "2999-03-01T18:00:00+00:00"
+    assert factflow("pipeline", "pause", "embed", "--until", until).code == 0
+    assert server.asked[-1].body["until"] == until
     assert factflow("pipeline", "resume", "embed").code == 0
     assert server.asked[-1].body == {"state": "running"}
 

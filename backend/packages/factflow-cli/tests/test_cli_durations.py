@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from factflow_cli.durations import format_duration, parse_duration
+from factflow_cli.durations import format_duration, parse_duration, parse_grace, parse_moment
 from factflow_cli.errors import CliError
 
 
@@ -51,3 +53,28 @@ def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
 )
 def test_durations_are_shown_short(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("0s", 0), ("10", 10), ("1h", 3600)])
+def test_a_grace_period_may_be_none_at_all(text: str, seconds: float) -> None:
+    assert parse_grace(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["2h", "soon", "-1"])
+def test_a_grace_period_over_an_hour_or_unreadable_is_refused(text: str) -> None:
+    with pytest.raises(CliError):
+        parse_grace(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-03-01T12:00:00+00:00", "2026-03-01T13:00+01:00", "2026-03-01T12:00Z", "2h"]
+)
+def test_a_moment_is_a_time_or_a_duration_from_now(text: str) -> None:
+    now = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert parse_moment(text, now) == datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def test_what_is_no_moment_is_refused_with_an_example() -> None:
+    with pytest.raises(CliError) as refused:
+        parse_moment("tomorrow")
+    assert "2h" in refused.value.hint

@@ -53,7 +53,8 @@ def list_routes(
         print_total(answer, len(routes), "routes")
         if pauses:
             print_line()
-            print_table(PAUSE_COLUMNS, pauses)
+            ends = any(pause.get("until") for pause in pauses)
+            print_table([c for c in PAUSE_COLUMNS if ends or c.header != "UNTIL"], pauses)
 
     session.show(answer, draw)
 
@@ -62,7 +63,7 @@ def list_routes(
     app,
     "pause",
     "factflow pipeline pause embed",
-    'factflow pipeline pause embed --reason "the model server is being moved" --until 2h',
+    'factflow pipeline pause embed --until 2h --reason "the model server moves"',
 )
 def pause(
     session: Session,
