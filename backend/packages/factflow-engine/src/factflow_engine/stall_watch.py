@@ -23,11 +23,13 @@ log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The stage that held the loop for at least `seconds`, and the line it was in."""
+    """The stage that held the loop for at least `seconds`, the line it was in, and when that was
+    noticed (Unix seconds)."""
 
     stage: str
     seconds: float
     line: str
+    at: float
 
 
 class CallsAdapters:
@@ -92,7 +94,7 @@ class StallWatch:
         stage = _stage_at_work(frame)
         stack = traceback.extract_stack(frame) if frame is not None else []
         line = f"{stack[-1].filename}:{stack[-1].lineno}" if stack else "?"
-        self.last = Stall(stage, silent, line)
+        self.last = Stall(stage, silent, line, time.time())
         log.warning(
             "event loop stalled",
             stage=stage,
