@@ -16,6 +16,7 @@ from factflow_server.api import (
     replay,
     storage,
     system,
+    why,
 )
 from factflow_server.api.schemas.errors import ErrorResponse
 from factflow_server.container import Container
@@ -24,7 +25,7 @@ from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
-_DOMAINS = (configs, executions, pipelines, replay, storage, lineage, adapters, system)
+_DOMAINS = (configs, executions, pipelines, replay, storage, lineage, adapters, system, why)
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

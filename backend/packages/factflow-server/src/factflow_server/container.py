@@ -30,6 +30,8 @@ from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.why.gathering import FactGatherer
+from factflow_execution.why.service import WhyService
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
@@ -86,6 +88,7 @@ class Container:
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
+    why: WhyService
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
@@ -170,6 +173,7 @@ async def _join(
         store=OutcomeStore(storage),
         manager=manager,
     )
+    recovery = RecoveryManager(executions, storage)
     return Container(
         settings=settings,
         data_dir=data_dir,
@@ -204,8 +208,20 @@ async def _join(
             storage=storage,
             lineage=lineage_repository,
         ),
-        recovery=RecoveryManager(executions, storage),
+        recovery=recovery,
         lineage_filler=lineage_filler,
+        why=WhyService(
+            FactGatherer(
+                executions=executions,
+                manager=manager,
+                pauses=pauses,
+                lineage=lineage_repository,
+                queue=queue,
+                store=OutcomeStore(storage),
+                clock=clock,
+                put_off=recovery.put_off,
+            )
+        ),
     )
 
 

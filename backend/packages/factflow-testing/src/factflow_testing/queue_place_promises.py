@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from factflow_foundation.clock import Clock
 from factflow_protocols.queue import MessagePlace, QueueProtocol
-from factflow_testing.queue_rig import OTHER, SCOPE, QueueFixtures, Reopen, message, opened, take
+from factflow_testing.queue_rig import OTHER, SCOPE, QueueFixtures, Reopen, opened, take
 
 
 class PlacePromises(QueueFixtures):
