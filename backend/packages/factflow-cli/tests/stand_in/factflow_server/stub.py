@@ -28,6 +28,7 @@ from .rows import (
     routes,
     row,
     stages,
+    why,
 )
 
 # Tests take these from here, beside what `content` is made of.
@@ -65,6 +66,7 @@ def content() -> dict[str, Any]:
         f"DELETE /configs/{CONFIG}": (204, None),
         f"POST /configs/{CONFIG}/run": (201, execution("running")),
         "GET /pipelines": pipelines(),
+        f"GET /why/{RUN}": why(),
         "GET /executions": page("executions", [execution(), execution("failed")]),
         f"GET {run}": execution(),
         f"GET {run}/routes": {"execution_id": RUN, "routes": routes()},
