@@ -71,7 +71,8 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
 
 def chain(answer: Answer) -> list[str]:
     """The codes of the first cause, and of what it comes from."""
-    codes, causes = [], answer.causes
+    codes: list[str] = []
+    causes = answer.causes
     while causes:
         codes.append(causes[0].code)
         causes = causes[0].because

@@ -31,7 +31,7 @@ def summary(facts: ExecutionFacts) -> str:
     words = f"execution {facts.name} is {facts.status}"
     row, progress = facts.execution, facts.progress
     if facts.status in {"running", "interrupted"} and progress is not None:
-        return f"{words}: {progress.settled} of {counted(progress.announced, 'message')} have ended"
+        return f"{words}: {progress.settled} of {progress.announced} messages have ended"
     if row.completed_at is not None:
         words += f" since {moment(row.completed_at)}"
     if row.message_count is not None:

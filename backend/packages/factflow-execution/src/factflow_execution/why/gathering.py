@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from factflow_engine.config.graph import PipelineGraph
@@ -79,27 +79,28 @@ class FactGatherer:
             stall=manager.last_stall,
         )
         try:
+            facts = replace(facts, failures=await self.lineage.failure_groups(execution_id))
+        except LineageUnavailableError as error:
+            facts = replace(facts, lineage_trouble=error.message)
+        pauses = await self.pauses()
+        try:
             if row.status in {"running", "interrupted"}:
                 progress = await manager.found_in_queue(execution_id, row.generation)
                 facts = replace(facts, progress=progress)
         except QueueUnavailableError as error:
             facts = replace(facts, engine_holds={**facts.engine_holds, "_publisher": error.message})
-        try:
-            facts = replace(facts, failures=await self.lineage.failure_groups(execution_id))
-        except LineageUnavailableError as error:
-            facts = replace(facts, lineage_trouble=error.message)
-        return replace(facts, routes=await self._routes(facts))
+        # Of the same moment as the progress: nothing is awaited between the two.
+        runtimes = manager.runtime(execution_id)
+        return replace(facts, routes=await self._routes(facts, runtimes, pauses))
 
     async def find(self, execution: PipelineExecution, message_id: str) -> MessagePlace | None:
         """Return where a message of an execution stands; raises `QueueUnavailableError`."""
         scope = QueueScope(execution.execution_id, execution.generation)
         return await self.queue.find_message(scope, message_id)
 
-    async def _routes(self, facts: ExecutionFacts) -> dict[str, RouteFacts]:
-        runtimes = self.manager.runtime(facts.id)
-        if not runtimes:
-            return {}
-        pauses = await self.pauses()
+    async def _routes(
+        self, facts: ExecutionFacts, runtimes: Sequence[RouteRuntime], pauses: Mapping[str, Pause]
+    ) -> dict[str, RouteFacts]:
         gathering = self.manager.gathering(facts.id)
         found = {}
         for runtime in runtimes:

@@ -271,7 +271,7 @@ class QueueFile:
             " WHERE scope = ? AND queue = ? AND state = 0 AND seq < ? LIMIT ?)",
             (scope, queue, seq, most),
         ).fetchone()
-        return LocatedRow(*found, before)
+        return LocatedRow._make((*found, before))
 
     def open_scope(self, execution_id: str, generation: int, *, publisher: bool) -> ScopeRow:
         """Find or make a scope; with `publisher` announce its publisher unless that was done."""
