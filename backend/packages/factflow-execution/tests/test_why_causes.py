@@ -7,21 +7,17 @@ from typing import Any
 
 import pytest
 
-from factflow_engine.execution_spec import BreakerRuntime, ExecutionSlots, HeldBack
+from factflow_engine.execution_spec import HeldBack
 from factflow_engine.stall_watch import Stall
 from factflow_execution.why.causes import CODES, Cause
 from factflow_execution.why.execution_causes import execution_causes
-from factflow_execution.why.facts import ExecutionFacts, InWork, MessageFacts, NextAttempt, Pause
+from factflow_execution.why.facts import ExecutionFacts, MessageFacts
 from factflow_execution.why.message_causes import message_causes
 from factflow_execution.why.route_causes import route_causes
 from factflow_foundation.records import ErrorInfo
 from factflow_protocols.queue import MessagePlace, Progress
+from factflow_testing import why_states as states
 from factflow_testing.why_states import (
-    LATER,
-    NOW,
-    SINCE,
-    E,
-    M,
     envelope,
     facts,
     failed_row,
@@ -31,28 +27,13 @@ from factflow_testing.why_states import (
     route,
 )
 
-PAUSED = Pause(SINCE, "ann", "until upstream is back", LATER)
-OPEN = BreakerRuntime("cut", "open", SINCE, LATER, 5, "503 from the model")
-PROBING = BreakerRuntime("cut", "half_open", SINCE, LATER, 5, "503 from the model")
-WORK = (InWork(M, "cut", SINCE),)
-RETRY = NextAttempt(M, "cut", 2, "TransientError", "503", LATER)
-READY = MessagePlace("convert_in", "ready", b"", ahead=12)
-HELD = MessagePlace("convert_in", "in_flight", b"")
-DELAYED = MessagePlace("convert_in", "delayed", b"", not_before=LATER)
-GONE = MessagePlace("convert_in", "settled")
-BEHIND = route("publish", ready=120, pause=PAUSED, state="paused")
-HELD_BACK = route(ready=300, held_back=HeldBack("publish", 120, 100))
-OURS = {"type": "storage_unavailable", "message": "no space left"}
-CUT_OFF = {"message": "the server ended before this execution did"}
-FULL = ExecutionSlots(12, 12, ("another",))
-
 
 def alone(reason: str = "a message that may have ended the process is handled alone first") -> Any:
     return route(in_flight=1, holding=reason)
 
 
 def stalled(seconds_ago: float = 10) -> ExecutionFacts:
-    stall = Stall("convert/cut", 2.5, "cut.py:7", NOW - seconds_ago)
+    stall = Stall("convert/cut", 2.5, "cut.py:7", states.NOW - seconds_ago)
     return facts("running", route(in_flight=1), stall=stall)
 
 
@@ -149,11 +130,15 @@ EXECUTIONS: dict[str, tuple[ExecutionFacts, str, str]] = {
     ),
     "its server stopped": (facts("interrupted"), "interrupted", "its server stopped"),
     "its server died": (
-        facts("interrupted", error_info=CUT_OFF),
+        facts("interrupted", error_info=states.CUT_OFF),
         "interrupted",
         "the server ended",
     ),
-    "no place for it": (facts("interrupted", slots=FULL), "waits_for_slot", "12 of at most 12"),
+    "no place for it": (
+        facts("interrupted", slots=states.FULL),
+        "waits_for_slot",
+        "12 of at most 12",
+    ),
     "its adapter is not here": (
         facts("interrupted", error_info={"type": "config_invalid", "message": "no adapter 'x'"}),
         "recovery_refused",
@@ -161,7 +146,7 @@ EXECUTIONS: dict[str, tuple[ExecutionFacts, str, str]] = {
     ),
     "recovery waits": (facts("interrupted", put_off="disk full"), "recovery_put_off", "disk full"),
     "recovery met trouble": (
-        facts("interrupted", error_info=OURS),
+        facts("interrupted", error_info=states.OURS),
         "recovery_put_off",
         "no space left",
     ),
@@ -180,32 +165,36 @@ EXECUTIONS: dict[str, tuple[ExecutionFacts, str, str]] = {
 
 ROUTES: dict[str, tuple[ExecutionFacts, str, str]] = {
     "paused": (
-        facts("running", route(ready=3, pause=PAUSED, state="paused")),
+        facts("running", route(ready=3, pause=states.PAUSED, state="paused")),
         "paused",
         "paused by ann since 1970-01-12 13:45:40 UTC until 1970-01-12 13:47:10 UTC (until upstream",
     ),
     "held back": (
-        facts("running", HELD_BACK, BEHIND),
+        facts("running", states.HELD_BACK, states.BEHIND),
         "held_back",
         "route publish behind it has 120 messages waiting, over its max_queued of 100",
     ),
     "breaker open": (
-        facts("running", route(ready=3, breakers=(OPEN,))),
+        facts("running", route(ready=3, breakers=(states.OPEN,))),
         "breaker_open",
         "is open until 1970-01-12 13:47:10 UTC, since 1970-01-12 13:45:40 UTC, after 5 failures",
     ),
-    "breaker probes": (facts("running", route(breakers=(PROBING,))), "breaker_probing", "probes"),
+    "breaker probes": (
+        facts("running", route(breakers=(states.PROBING,))),
+        "breaker_probing",
+        "probes",
+    ),
     "trouble": (facts("running", route(holding="no space left")), "holding", "no space left"),
     "a suspect": (facts("running", alone()), "handled_alone", "handled alone first"),
     "stopped": (facts("running", route(ready=1, state="stopped")), "no_consumer", "convert_in"),
     "between attempts": (
-        facts("running", route(delayed=2, next_attempt=RETRY)),
+        facts("running", route(delayed=2, next_attempt=states.RETRY)),
         "retry",
         "attempt 2 of 4 at convert/cut at 1970-01-12 13:47:10 UTC, after TransientError: 503",
     ),
     "a batch fills": (facts("running", route(in_flight=3, gathering={"cut": 3})), "gathering", "3"),
     "at work": (
-        facts("running", route(in_flight=6, in_work=WORK)),
+        facts("running", route(in_flight=6, in_work=states.WORK)),
         "in_work",
         "4 of 4 places of route convert are in work: the oldest message is at convert/cut since 1970",
     ),
@@ -213,14 +202,14 @@ ROUTES: dict[str, tuple[ExecutionFacts, str, str]] = {
     "nothing to do": (facts("running", route()), "idle", "no message waits"),
     "about to take": (facts("running", route(ready=2)), "idle", "about to take its 2 messages"),
     "starved": (
-        facts("running", route("fetch", ready=1, pause=PAUSED), route()),
+        facts("running", route("fetch", ready=1, pause=states.PAUSED), route()),
         "waiting",
         "fetch",
     ),
 }
 
 MESSAGES: dict[str, tuple[MessageFacts, str, str]] = {
-    "queued": (message(place=READY, envelope=envelope()), "in_queue", "behind 12 others"),
+    "queued": (message(place=states.READY, envelope=envelope()), "in_queue", "behind 12 others"),
     "next": (message(place=MessagePlace("convert_in", "ready")), "in_queue", "and is next"),
     "queued where nobody consumes": (
         message(place=MessagePlace("elsewhere", "ready")),
@@ -228,13 +217,13 @@ MESSAGES: dict[str, tuple[MessageFacts, str, str]] = {
         "nothing consumes queue elsewhere",
     ),
     "queued in an interrupted execution": (
-        message(facts("interrupted"), place=READY, envelope=envelope()),
+        message(facts("interrupted"), place=states.READY, envelope=envelope()),
         "interrupted",
         "its server stopped",
     ),
     "between attempts": (
         message(
-            place=DELAYED,
+            place=states.DELAYED,
             envelope=envelope(attempt=2),
             rows=(lineage_row(status="pending", outcome=None, error=ErrorInfo("OSError", "gone")),),
         ),
@@ -242,28 +231,32 @@ MESSAGES: dict[str, tuple[MessageFacts, str, str]] = {
         "attempt 2 of 4 at convert/cut at 1970-01-12 13:47:10 UTC, after OSError: gone",
     ),
     "in hand": (
-        message(place=HELD, rows=(lineage_row(status="processing", outcome=None),)),
+        message(place=states.HELD, rows=(lineage_row(status="processing", outcome=None),)),
         "in_work",
         "at stage cut since 1970-01-12 13:45:40 UTC, for 60 s",
     ),
     "in hand, not begun": (
-        message(place=HELD, envelope=envelope()),
+        message(place=states.HELD, envelope=envelope()),
         "in_work",
         "which it entered at stage cut",
     ),
-    "its batch fills": (message(place=HELD, gathering_at="cut"), "gathering", "batch to fill"),
+    "its batch fills": (
+        message(place=states.HELD, gathering_at="cut"),
+        "gathering",
+        "batch to fill",
+    ),
     "its turn has not come": (
-        message(facts("running", alone()), place=HELD, envelope=envelope()),
+        message(facts("running", alone()), place=states.HELD, envelope=envelope()),
         "handled_alone",
         "handled alone first",
     ),
     "trouble before it": (
-        message(facts("running", alone("disk full")), place=HELD, envelope=envelope()),
+        message(facts("running", alone("disk full")), place=states.HELD, envelope=envelope()),
         "holding",
         "disk full",
     ),
     "failed": (
-        message(place=GONE, rows=(failed_row(),)),
+        message(place=states.GONE, rows=(failed_row(),)),
         "failed",
         "failed at convert/cut after 4 attempts of 4 with ValueError: it was empty",
     ),
@@ -290,7 +283,7 @@ MESSAGES: dict[str, tuple[MessageFacts, str, str]] = {
         "its condition `kind equals 'html'` did not hold",
     ),
     "children are open": (
-        message(facts("running", BEHIND), rows=(lineage_row(pending_children=3),)),
+        message(facts("running", states.BEHIND), rows=(lineage_row(pending_children=3),)),
         "waits_for_children",
         "3 children of it have not ended",
     ),
@@ -310,7 +303,7 @@ MESSAGES: dict[str, tuple[MessageFacts, str, str]] = {
         "failed",
         "4 messages failed at convert/cut",
     ),
-    "no row": (message(place=GONE), "lineage_incomplete", "no row of it yet"),
+    "no row": (message(place=states.GONE), "lineage_incomplete", "no row of it yet"),
     "from a record": (
         message(rows=(lineage_row(),), from_record=True),
         "lineage_incomplete",
@@ -339,7 +332,7 @@ def check(causes: list[Cause], code: str, words: str) -> None:
     told = [cause.sentence for cause in causes if cause.code == code]
     assert any(words in sentence for sentence in told), [(c.code, c.sentence) for c in causes]
     assert all(cause.next.startswith("factflow ") for cause in causes)
-    assert {cause.execution_id for cause in causes} == {E}
+    assert {cause.execution_id for cause in causes} == {states.E}
 
 
 @pytest.mark.parametrize("name", EXECUTIONS)
@@ -367,7 +360,7 @@ def test_every_code_is_in_the_tables() -> None:
 
 def test_a_chain_ends_where_somebody_can_do_something() -> None:
     """Running, since convert waits, since publish is too full, since it is paused."""
-    state = facts("running", route("fetch"), HELD_BACK, BEHIND)
+    state = facts("running", route("fetch"), states.HELD_BACK, states.BEHIND)
     chain, causes = [], execution_causes(state)
     while causes:
         [cause] = causes
@@ -375,7 +368,7 @@ def test_a_chain_ends_where_somebody_can_do_something() -> None:
         causes = cause.because
     assert chain == [("waiting", "convert"), ("held_back", "convert"), ("paused", "publish")]
     assert cause.next == "factflow pipeline resume publish"
-    assert (cause.since, cause.until) == (SINCE, LATER)
+    assert (cause.since, cause.until) == (states.SINCE, states.LATER)
 
 
 def test_routes_that_hold_each_other_back_are_told_once_around() -> None:

@@ -6,13 +6,21 @@ from typing import Any
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.envelope import Envelope
-from factflow_engine.execution_spec import RouteRuntime
+from factflow_engine.execution_spec import BreakerRuntime, ExecutionSlots, HeldBack, RouteRuntime
 from factflow_execution.models import ExecutionStatus, PipelineExecution
 from factflow_execution.snapshot import snapshot_config
-from factflow_execution.why.facts import ExecutionFacts, MessageFacts, RouteFacts
+from factflow_execution.why.facts import (
+    ExecutionFacts,
+    InWork,
+    MessageFacts,
+    NextAttempt,
+    Pause,
+    RouteFacts,
+)
 from factflow_foundation.records import ErrorInfo
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.unsettled import FailureGroup
+from factflow_protocols.queue import MessagePlace
 
 NOW = 1_000_000.0
 SINCE = NOW - 60
@@ -145,3 +153,19 @@ def envelope(**changes: Any) -> Envelope:
 def message(execution: ExecutionFacts | None = None, **changes: Any) -> MessageFacts:
     """A message's facts, in an execution that runs the route `convert`."""
     return MessageFacts(message_id=M, execution=execution or facts("running", route()), **changes)
+
+
+PAUSED = Pause(SINCE, "ann", "until upstream is back", LATER)
+OPEN = BreakerRuntime("cut", "open", SINCE, LATER, 5, "503 from the model")
+PROBING = BreakerRuntime("cut", "half_open", SINCE, LATER, 5, "503 from the model")
+WORK = (InWork(M, "cut", SINCE),)
+RETRY = NextAttempt(M, "cut", 2, "TransientError", "503", LATER)
+READY = MessagePlace("convert_in", "ready", b"", ahead=12)
+HELD = MessagePlace("convert_in", "in_flight", b"")
+DELAYED = MessagePlace("convert_in", "delayed", b"", not_before=LATER)
+GONE = MessagePlace("convert_in", "settled")
+BEHIND = route("publish", ready=120, pause=PAUSED, state="paused")
+HELD_BACK = route(ready=300, held_back=HeldBack("publish", 120, 100))
+OURS = {"type": "storage_unavailable", "message": "no space left"}
+CUT_OFF = {"message": "the server ended before this execution did"}
+FULL = ExecutionSlots(12, 12, ("another",))

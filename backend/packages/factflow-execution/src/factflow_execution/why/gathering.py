@@ -175,7 +175,7 @@ class FactGatherer:
 
 
 def _pause(pause: RoutePause) -> Pause:
-    return Pause(pause.paused_at, pause.paused_by, pause.reason)
+    return Pause(pause.paused_at, pause.paused_by, pause.reason, getattr(pause, "until", None))
 
 
 def _graph(row: PipelineExecution) -> PipelineGraph | None:
