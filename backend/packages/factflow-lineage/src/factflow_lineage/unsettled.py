@@ -7,14 +7,13 @@ row may have a million descendants.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from factflow_lineage.listing import read_chosen
 from factflow_lineage.models import PipelineLineageEntry
-from factflow_lineage.row_search import execution_number
+from factflow_lineage.row_search import execution_number, read_rows
 from factflow_lineage.tables import rows, stages
 
 MOST_FAILURES = 10_000
@@ -59,19 +58,17 @@ async def read_failure_groups(
         .group_by(c.stage_number, error_type)
     )
     found = {row.latest: row.count for row in await connection.execute(query)}
-    latest = sa.select(c.number).where(c.number.in_(list(found)))
-    entries = await read_chosen(connection, latest, [c.number])
     groups = [
         FailureGroup(
-            entry.route_id,
-            entry.stage,
-            entry.error.type if entry.error is not None else "",
-            found[number],
-            entry,
+            row.entry.route_id,
+            row.entry.stage,
+            row.entry.error.type if row.entry.error is not None else "",
+            found[row.number],
+            row.entry,
         )
-        for number, entry in zip(sorted(found), entries, strict=True)
+        for row in await read_rows(connection, list(found))
     ]
-    return tuple(sorted(groups, key=lambda group: -group.count))
+    return tuple(sorted(groups, key=lambda group: (-group.count, group.route_id, group.stage)))
 
 
 async def read_under_way(
@@ -94,8 +91,10 @@ async def read_under_way(
     if below is not None:
         chosen = sa.select(_narrowed(chosen.limit(MOST_FAILURES), below).c.number)
         chosen = sa.select(c.number).where(c.number.in_(chosen))
-    order: list[Any] = [c.started_at, c.number]
-    return await read_chosen(connection, chosen.order_by(*order).limit(limit), order)
+    oldest = chosen.order_by(c.started_at, c.number).limit(limit)
+    numbers = list((await connection.execute(oldest)).scalars())
+    entries = {row.number: row.entry for row in await read_rows(connection, numbers)}
+    return tuple(entries[number] for number in numbers if number in entries)
 
 
 def _in(execution_id: str, route_id: str | None) -> list[sa.ColumnElement[bool]]:
