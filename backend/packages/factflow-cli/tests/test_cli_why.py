@@ -48,3 +48,15 @@ def test_a_chain_without_end_stays_on_the_screen(server: Any, stub: Any, factflo
     server.answers["GET /why/deep"] = answer
     shown = factflow("why", "deep", "--output", "table")
     assert max(map(len, shown.text.splitlines())) <= 80
+
+
+def test_a_command_too_long_for_the_screen_can_still_be_pasted(
+    server: Any, stub: Any, factflow: Run
+) -> None:
+    command = f"factflow lineage list --execution {stub.RUN} --route convert --status pending"
+    answer = stub.why()
+    answer["causes"][0] |= {"because": [], "next": command}
+    server.answers["GET /why/convert"] = answer
+    shown = factflow("why", "convert", "--output", "table").text.partition("try: ")[2]
+    assert " ".join(shown.replace("\\\n", "").split()) == command
+    assert max(map(len, shown.splitlines())) <= 80

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from factflow_cli import terminal
-from factflow_cli.tables import print_line, wrapped
+from factflow_cli.tables import wrapped
 
 Row = Mapping[str, Any]
 
@@ -18,7 +18,7 @@ DEEPEST_INDENT = 24
 def draw_answer(answer: Row, causes: Sequence[Row]) -> None:
     """Print the summary, the tree of causes, and under each cause without a deeper one what to try."""
     for line in wrapped(terminal.one_line(answer.get("summary") or ""), terminal.width()):
-        print_line(line)
+        terminal.write_text(f"{line}\n")
     for cause in causes:
         _draw(cause, "")
 
@@ -33,7 +33,14 @@ def _draw(cause: Row, indent: str) -> None:
     below = cause.get("because")
     below = [each for each in below if isinstance(each, Mapping)] if isinstance(below, list) else []
     if not below and cause.get("next"):
-        terminal.write_text(f"{rest}try: {terminal.one_line(cause['next'])}\n")
+        for line in _command(f"try: {terminal.one_line(cause['next'])}", rest):
+            terminal.write_text(f"{line}\n")
     deeper = indent + STEP if len(indent) < DEEPEST_INDENT else indent
     for each in below:
         _draw(each, deeper)
+
+
+def _command(words: str, indent: str) -> list[str]:
+    """Return a command as lines that fit, the ends of all but the last such that a shell goes on."""
+    lines = wrapped(words, max(24, terminal.width() - len(indent) - 2))
+    return [f"{indent}{line} \\" for line in lines[:-1]] + [f"{indent}{lines[-1]}"]
