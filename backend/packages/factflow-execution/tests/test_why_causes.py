@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from factflow_engine.execution_spec import HeldBack
 from factflow_engine.stall_watch import Stall
 from factflow_execution.why.causes import CODES, Cause
 from factflow_execution.why.execution_causes import execution_causes
@@ -127,6 +126,11 @@ EXECUTIONS: dict[str, tuple[ExecutionFacts, str, str]] = {
         facts("running", engine_holds={"_publisher": "cannot read /srv/data/x/_plan"}),
         "holding",
         "the publisher holds until trouble with storage or queue is over: cannot read _plan",
+    ),
+    "deleted": (
+        facts("completed", deletion=states.DELETED),
+        "deleted",
+        "was deleted on 1970-01-12",
     ),
     "its server stopped": (facts("interrupted"), "interrupted", "its server stopped"),
     "its server died": (
@@ -276,6 +280,11 @@ MESSAGES: dict[str, tuple[MessageFacts, str, str]] = {
         "artefact_missing",
         "executions/x/y is not in storage",
     ),
+    "its artefacts were deleted": (
+        message(facts("completed", deletion=states.DELETED), missing_key="executions/x"),
+        "deleted",
+        "was deleted on 1970-01-12",
+    ),
     "filtered": (message(rows=(lineage_row(outcome="filtered"),)), "filtered", "convert/cut"),
     "a stage was passed by": (
         message(rows=(lineage_row(metadata={"passed": ["clean"]}),)),
@@ -356,39 +365,3 @@ def test_a_message_tells_why(name: str) -> None:
 def test_every_code_is_in_the_tables() -> None:
     tables = (*EXECUTIONS.values(), *ROUTES.values(), *MESSAGES.values())
     assert {code for _, code, _ in tables} == set(CODES)
-
-
-def test_a_chain_ends_where_somebody_can_do_something() -> None:
-    """Running, since convert waits, since publish is too full, since it is paused."""
-    state = facts("running", route("fetch"), states.HELD_BACK, states.BEHIND)
-    chain, causes = [], execution_causes(state)
-    while causes:
-        [cause] = causes
-        chain.append((cause.code, cause.route))
-        causes = cause.because
-    assert chain == [("waiting", "convert"), ("held_back", "convert"), ("paused", "publish")]
-    assert cause.next == "factflow pipeline resume publish"
-    assert (cause.since, cause.until) == (states.SINCE, states.LATER)
-
-
-def test_routes_that_hold_each_other_back_are_told_once_around() -> None:
-    circle = facts(
-        "running",
-        route("convert", ready=9, held_back=HeldBack("publish", 9, 5)),
-        route("publish", ready=9, held_back=HeldBack("convert", 9, 5)),
-    )
-    codes = [cause.code for cause in judged(circle)]
-    assert codes.count("held_back") <= 4
-    assert "waiting" in codes
-
-
-def test_a_stall_of_long_ago_is_no_reason() -> None:
-    assert "loop_stalled" not in [cause.code for cause in judged(stalled(3600), of_route=True)]
-
-
-def test_a_path_of_the_server_is_in_no_sentence() -> None:
-    told = judged(
-        facts("running", route(ready=1, holding="cannot write /srv/data/storage/x.json: full"))
-    )
-    assert not [cause for cause in told if "/srv" in cause.sentence]
-    assert [cause for cause in told if "cannot write x.json: full" in cause.sentence]

@@ -7,6 +7,7 @@ from typing import Any
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.envelope import Envelope
 from factflow_engine.execution_spec import BreakerRuntime, ExecutionSlots, HeldBack, RouteRuntime
+from factflow_execution.execution_deletions import Deletion
 from factflow_execution.models import ExecutionStatus, PipelineExecution
 from factflow_execution.snapshot import snapshot_config
 from factflow_execution.why.facts import (
@@ -168,4 +169,5 @@ BEHIND = route("publish", ready=120, pause=PAUSED, state="paused")
 HELD_BACK = route(ready=300, held_back=HeldBack("publish", 120, 100))
 OURS = {"type": "storage_unavailable", "message": "no space left"}
 CUT_OFF = {"message": "the server ended before this execution did"}
+DELETED = Deletion(execution_id=E, kind="all", requested_at=SINCE, deleted_at=SINCE)
 FULL = ExecutionSlots(12, 12, ("another",))

@@ -23,6 +23,7 @@ CauseCode = Literal[
     "end_not_written",
     "no_owner",
     "publishing",
+    "deleted",
     "interrupted",
     "waits_for_slot",
     "recovery_refused",

@@ -23,7 +23,7 @@ def execution_causes(facts: ExecutionFacts) -> tuple[Cause, ...]:
         "cancelled": _cancelled,
         "completed": _completed,
     }
-    return (*by_status[facts.status](facts), *lineage_causes(facts))
+    return (*by_status[facts.status](facts), *deletion_causes(facts), *lineage_causes(facts))
 
 
 def summary(facts: ExecutionFacts) -> str:
@@ -37,6 +37,15 @@ def summary(facts: ExecutionFacts) -> str:
     if row.message_count is not None:
         words += f": {counted(row.message_count, 'message')}, {row.failed_count or 0} failed"
     return words
+
+
+def deletion_causes(facts: ExecutionFacts) -> Iterator[Cause]:
+    """Yield that the execution, or what it stored, was deleted on purpose."""
+    deletion = facts.deletion
+    if deletion is not None:
+        following = f"factflow execution get {facts.id}"
+        since = deletion.deleted_at or deletion.requested_at
+        yield _cause(facts, "deleted", deletion.sentence, following, since=since)
 
 
 def lineage_causes(facts: ExecutionFacts) -> Iterator[Cause]:

@@ -9,6 +9,7 @@ from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.envelope import Envelope
 from factflow_engine.execution_spec import ExecutionSlots, RouteRuntime
 from factflow_engine.stall_watch import Stall
+from factflow_execution.execution_deletions import Deletion
 from factflow_execution.models import PipelineExecution
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.unsettled import FailureGroup
@@ -95,6 +96,7 @@ class ExecutionFacts:
     routes: Mapping[str, RouteFacts] = field(default_factory=dict)
     failures: tuple[FailureGroup, ...] = ()
     lineage_trouble: str | None = None
+    deletion: Deletion | None = None
     stall: Stall | None = None
 
     @property

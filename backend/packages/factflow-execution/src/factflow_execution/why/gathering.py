@@ -82,6 +82,8 @@ class FactGatherer:
             facts = replace(facts, failures=await self.lineage.failure_groups(execution_id))
         except LineageUnavailableError as error:
             facts = replace(facts, lineage_trouble=error.message)
+        deletions = await self.executions.deletions.find([execution_id])
+        facts = replace(facts, deletion=deletions.get(execution_id))
         pauses = await self.pauses()
         try:
             if row.status in {"running", "interrupted"}:

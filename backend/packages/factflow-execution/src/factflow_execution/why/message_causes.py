@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from factflow_engine.config.models import ConditionConfig
 from factflow_execution.why.causes import Cause
 from factflow_execution.why.ended_messages import ended_causes
-from factflow_execution.why.execution_causes import lineage_causes
+from factflow_execution.why.execution_causes import deletion_causes, lineage_causes
 from factflow_execution.why.facts import MessageFacts
 from factflow_execution.why.message_cause import message_cause
 from factflow_execution.why.standing_messages import standing_causes
@@ -69,7 +69,8 @@ def _condition(condition: ConditionConfig) -> str:
 
 def _doubts(facts: MessageFacts) -> Iterator[Cause]:
     """Yield what is amiss beside the message's own state, or may make this answer wrong."""
-    if facts.missing_key is not None:
+    yield from deletion_causes(facts.execution)
+    if facts.missing_key is not None and facts.execution.deletion is None:
         words = f"the artefact {facts.missing_key} is not in storage: what reads it will fail"
         following = f"factflow storage metadata {facts.missing_key}"
         yield message_cause(facts, "artefact_missing", words, following)
