@@ -23,13 +23,13 @@ log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The stage that held the loop for at least `seconds`, the line it was in, and when that was
-    noticed (Unix seconds)."""
+    """The stage that held the loop for at least `seconds`, and the line it was in."""
 
     stage: str
     seconds: float
     line: str
     at: float
+    """When it was noticed, in Unix seconds."""
 
 
 class CallsAdapters:
