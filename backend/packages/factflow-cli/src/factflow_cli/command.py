@@ -28,9 +28,11 @@ ServerOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Literal["table", "json"] | None,
+    Literal["table", "json", "jsonl"] | None,
     typer.Option(
-        "--output", help="Form of the result [default: table on a terminal, json otherwise]"
+        "--output",
+        help="Form of the result; jsonl: a row on each line "
+        "[default: table on a terminal, json otherwise]",
     ),
 ]
 TimeoutOption = Annotated[

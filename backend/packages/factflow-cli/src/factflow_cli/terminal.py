@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from threading import Event
 from typing import Any, TextIO
 
 _LINE_CONTROLS = re.compile(
@@ -30,6 +31,15 @@ def is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except ValueError:
         return False
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether to colour the stream: a terminal's, unless NO_COLOR or TERM=dumb; any, for FORCE_COLOR."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and is_terminal(stream)
 
 
 def width() -> int:
@@ -69,7 +79,16 @@ def write_bytes(data: bytes) -> None:
         _close_for_good()
 
 
+def reader_is_gone() -> bool:
+    """Whether a write has found that nobody reads stdout any more."""
+    return _reader_is_gone.is_set()
+
+
+_reader_is_gone = Event()
+
+
 def _close_for_good() -> None:
+    _reader_is_gone.set()
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, sys.stdout.fileno())
     os.close(sink)
@@ -83,6 +102,12 @@ def write_text(text: str) -> None:
 def write_json(value: Any) -> None:
     """Write one JSON document to stdout, indented, with a line end."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
+    write_text(_JSON_CONTROLS.sub(_json_code, text) + "\n")
+
+
+def write_json_line(value: Any) -> None:
+    """Write one JSON document to stdout on one line."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     write_text(_JSON_CONTROLS.sub(_json_code, text) + "\n")
 
 

@@ -103,8 +103,9 @@ def get(session: Session, key: KeyArgument, execution: ExecutionOption = None) -
     """
     key = _full_key(session.api, key, execution)
     where = key_path(key)
-    if session.output == "json":
-        terminal.write_json(_object_as_json(session.api, key, where))
+    if session.output in {"json", "jsonl"}:
+        found = _object_as_json(session.api, key, where)
+        session.show(found, lambda: None)
         return
     with session.api.download(f"/storage/objects/{where}") as response:
         if not terminal.is_terminal(sys.stdout):

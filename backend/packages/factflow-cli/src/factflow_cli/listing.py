@@ -1,0 +1,72 @@
+"""Listings of any length: asked for page by page, shown as rows come, ended where the reader ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from factflow_cli import terminal
+from factflow_cli.api import Api, Json, rows
+from factflow_cli.session import Session
+
+PAGE = 1000
+"""Rows; the most the server gives at once."""
+
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Every row, however many; --limit counts no more.")
+]
+
+
+def show_listing(
+    session: Session,
+    where: str,
+    name: str,
+    draw: Callable[[Json, list[Json]], None],
+    *,
+    limit: int | None,
+    offset: int = 0,
+    **query: Any,
+) -> None:
+    """Ask for up to `limit` rows (None: all) of a listing and show them.
+
+    `name` is the field with the rows. As jsonl each page is written as it comes; a table and a JSON
+    document are made of all pages.
+    """
+    pages = _pages(session.api, where, name, limit=limit, offset=offset, **query)
+    if session.output == "jsonl":
+        for _, found in pages:
+            for row in found:
+                terminal.write_json_line(row)
+            if terminal.reader_is_gone():
+                break
+        return
+    whole, all_rows = next(pages)
+    for answer, found in pages:
+        all_rows += found
+        whole = {**answer, name: all_rows, "limit": limit or len(all_rows), "offset": offset}
+    session.show(whole, lambda: draw(whole, all_rows))
+
+
+def _pages(
+    api: Api, where: str, name: str, *, limit: int | None, offset: int, **query: Any
+) -> Iterator[tuple[Json, list[Json]]]:
+    """Yield each page with those of its rows that were on none before.
+
+    What is added while pages are turned pushes rows on to the next one.
+    """
+    seen: set[str] = set()
+    shown = 0
+    while True:
+        room = PAGE if limit is None else min(PAGE, limit - shown)
+        answer = api.get(where, limit=room, offset=offset, **query)
+        page = rows(answer, name)
+        keys = [str(row.get("execution_id") or row.get("id")) for row in page]
+        found = [row for row, key in zip(page, keys, strict=True) if key not in seen]
+        seen.update(keys)
+        shown += len(found)
+        offset += len(page)
+        yield answer, found
+        if not page or answer.get("has_more") is not True or (limit is not None and shown >= limit):
+            return
