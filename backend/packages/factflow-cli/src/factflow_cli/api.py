@@ -123,7 +123,7 @@ class Api:
         if content is not None:
             all_headers["Content-Type"] = "application/json"
         limit = max(seconds or 0, self._answer_seconds or ANSWER_SECONDS)
-        timeout = self._httpx.Timeout(limit, connect=CONNECT_SECONDS)
+        timeout = self._httpx.Timeout(limit, connect=min(limit, CONNECT_SECONDS))
         with (
             self._network_errors(limit),
             self._client.stream(
