@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import Any, TextIO
 
+from factflow_cli.errors import CliError
+from factflow_cli.exit_codes import ExitCode
+
 _LINE_CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -29,7 +32,7 @@ def is_terminal(stream: TextIO) -> bool:
     """Whether a person reads the stream."""
     try:
         return stream.isatty()
-    except ValueError:
+    except (AttributeError, ValueError):  # closed, or closed before the program began
         return False
 
 
@@ -71,12 +74,29 @@ def _json_code(match: re.Match[str]) -> str:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write to stdout; once its reader is gone, everything further is dropped."""
+    """Write to stdout; once its reader is gone, everything further is dropped.
+
+    Raises `CliError` when what is written cannot be kept: a full disk, a closed stdout.
+    """
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         _close_for_good()
+    except AttributeError:
+        raise not_written("stdout is closed") from None
+    except OSError as error:
+        _close_for_good()
+        raise not_written(error.strerror or str(error)) from error
+
+
+def not_written(reason: str) -> CliError:
+    """Return the error for a result that did not get where it should."""
+    return CliError(
+        f"the result could not be written: {reason}",
+        hint="what was asked of the server is done; ask for it again: factflow execution list",
+        exit_code=ExitCode.NOT_WRITTEN,
+    )
 
 
 def reader_is_gone() -> bool:
