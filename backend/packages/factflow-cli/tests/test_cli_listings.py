@@ -68,6 +68,18 @@ def test_a_row_that_moved_to_the_next_page_is_shown_once(server: Any, factflow: 
     assert [json.loads(line)["execution_id"] for line in shown] == ["b", "a", "0"]
 
 
+def test_a_listing_with_cursors_is_gone_on_with_by_them(server: Any, factflow: Shell) -> None:
+    pages = [
+        {"objects": [{"key": "a"}], "has_more": True, "next_cursor": "a"},
+        {"objects": [{"key": "b"}], "has_more": False},
+    ]
+    server.answers["GET /storage/objects"] = lambda _: pages.pop(0)
+    answer = factflow("storage", "list", "--prefix", "p", "--all").json
+    assert [row["key"] for row in answer["objects"]] == ["a", "b"]
+    assert [asked.query.get("cursor") for asked in server.asked] == [None, "a"]
+    assert "offset" not in server.asked[-1].query
+
+
 def test_a_page_is_written_before_the_next_is_asked_for(server: Any, program: Shell) -> None:
     """So a reader that has enough ends the turning of pages, and nothing is said of it."""
     many(server, 50_000)

@@ -52,21 +52,30 @@ def show_listing(
 def _pages(
     api: Api, where: str, name: str, *, limit: int | None, offset: int, **query: Any
 ) -> Iterator[tuple[Json, list[Json]]]:
-    """Yield each page with those of its rows that were on none before.
+    """Yield each page with those of its rows that were not on the one before.
 
-    What is added while pages are turned pushes rows on to the next one.
+    A listing with cursors is gone on with by them. One without is counted, and what is added while its
+    pages are turned pushes rows on to the next one.
     """
-    seen: set[str] = set()
+    before: set[str] = set()
     shown = 0
+    place: int | None = offset
     while True:
         room = PAGE if limit is None else min(PAGE, limit - shown)
-        answer = api.get(where, limit=room, offset=offset, **query)
+        answer = api.get(where, limit=room, offset=place, **query)
         page = rows(answer, name)
-        keys = [str(row.get("execution_id") or row.get("id")) for row in page]
-        found = [row for row, key in zip(page, keys, strict=True) if key not in seen]
-        seen.update(keys)
+        keys = [_key(row) for row in page]
+        found = [row for row, key in zip(page, keys, strict=True) if key not in before]
+        before = set(keys)
         shown += len(found)
-        offset += len(page)
         yield answer, found
         if not page or answer.get("has_more") is not True or (limit is not None and shown >= limit):
             return
+        if answer.get("next_cursor"):
+            query["cursor"], place = answer["next_cursor"], None
+        else:
+            place = (place or 0) + len(page)
+
+
+def _key(row: Json) -> str:
+    return str(row.get("id") or row.get("key") or row.get("execution_id"))

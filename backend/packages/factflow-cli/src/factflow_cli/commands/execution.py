@@ -6,7 +6,7 @@ import typer
 
 from factflow_cli.api import Json, path, rows, text
 from factflow_cli.command import command, group
-from factflow_cli.commands import replays
+from factflow_cli.commands import deletions, replays
 from factflow_cli.errors import CliError
 from factflow_cli.execution_view import (
     LIST_COLUMNS,
@@ -46,6 +46,9 @@ def list_executions(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 50,
     offset: Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")] = 0,
     everything: AllOption = False,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Those too that were deleted.")
+    ] = False,
 ) -> None:
     """List executions, newest first."""
     if status is not None and status not in STATUSES:
@@ -61,6 +64,7 @@ def list_executions(
         "executions",
         draw,
         status=status,
+        deleted=deleted or None,
         limit=None if everything else limit,
         offset=offset,
     )
@@ -157,3 +161,4 @@ def routes(session: Session, execution_id: ExecutionId) -> None:
 
 
 replays.add_to(app)
+deletions.add_to(app)
