@@ -68,6 +68,11 @@ def test_a_row_that_moved_to_the_next_page_is_shown_once(server: Any, factflow: 
     assert [json.loads(line)["execution_id"] for line in shown] == ["b", "a", "0"]
 
 
+def test_a_server_that_says_there_is_more_for_ever_is_left(server: Any, factflow: Shell) -> None:
+    server.answers["GET /executions"] = {"executions": [{"execution_id": "a"}], "has_more": True}
+    assert len(factflow("execution", "list", "--all").json["executions"]) == 1
+
+
 def test_a_listing_with_cursors_is_gone_on_with_by_them(server: Any, factflow: Shell) -> None:
     pages = [
         {"objects": [{"key": "a"}], "has_more": True, "next_cursor": "a"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -61,15 +62,17 @@ def _pages(
     shown = 0
     place: int | None = offset
     while True:
-        room = PAGE if limit is None else min(PAGE, limit - shown)
-        answer = api.get(where, limit=room, offset=place, **query)
+        wanted = math.inf if limit is None else limit - shown
+        answer = api.get(where, limit=min(PAGE, wanted), offset=place, **query)
         page = rows(answer, name)
         keys = [_key(row) for row in page]
         found = [row for row, key in zip(page, keys, strict=True) if key not in before]
         before = set(keys)
         shown += len(found)
         yield answer, found
-        if not page or answer.get("has_more") is not True or (limit is not None and shown >= limit):
+        if not found or answer.get("has_more") is not True:  # an old page again would never end
+            return
+        if wanted <= PAGE:
             return
         if answer.get("next_cursor"):
             query["cursor"], place = answer["next_cursor"], None
