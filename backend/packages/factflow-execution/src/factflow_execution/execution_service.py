@@ -182,6 +182,10 @@ class ExecutionService:
 
         await self.late_ends.insist(execution_id, end)
 
+    def is_launching(self, execution_id: str) -> bool:
+        """Tell whether its adapters are being opened, at a launch or when it is taken up again."""
+        return execution_id in self._launching
+
     async def mark_orphans(self) -> builtins.list[str]:
         """Mark executions that run without an owner `interrupted`; return their ids.
 

@@ -17,6 +17,7 @@ from factflow_server.api import (
     replay,
     storage,
     system,
+    why,
 )
 from factflow_server.api.schemas.errors import ErrorResponse
 from factflow_server.container import Container
@@ -25,7 +26,18 @@ from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
-_DOMAINS = (configs, deletions, executions, pipelines, replay, storage, lineage, adapters, system)
+_DOMAINS = (
+    configs,
+    deletions,
+    executions,
+    pipelines,
+    replay,
+    storage,
+    lineage,
+    adapters,
+    system,
+    why,
+)
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

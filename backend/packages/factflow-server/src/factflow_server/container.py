@@ -34,6 +34,8 @@ from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
 from factflow_execution.usage_counter import UsageCounter
+from factflow_execution.why.gathering import FactGatherer
+from factflow_execution.why.service import WhyService
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
@@ -93,6 +95,7 @@ class Container:
     lineage_filler: LineageFiller
     deleter: ExecutionDeleter
     storage_reports: StorageReports
+    why: WhyService
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
@@ -183,6 +186,7 @@ async def _join(
         manager=manager,
         deletions=deletions,
     )
+    recovery = RecoveryManager(executions, storage)
     return Container(
         settings=settings,
         data_dir=data_dir,
@@ -217,8 +221,20 @@ async def _join(
             storage=storage,
             lineage=lineage_repository,
         ),
-        recovery=RecoveryManager(executions, storage),
+        recovery=recovery,
         lineage_filler=lineage_filler,
+        why=WhyService(
+            FactGatherer(
+                executions=executions,
+                manager=manager,
+                pauses=pauses,
+                lineage=lineage_repository,
+                queue=queue,
+                store=OutcomeStore(storage),
+                clock=clock,
+                put_off=recovery.put_off,
+            )
+        ),
         deleter=ExecutionDeleter(
             executions=executions,
             deletions=deletions,
