@@ -11,8 +11,8 @@ PYPROJECTS := pyproject.toml $(wildcard backend/packages/factflow-*/pyproject.to
 SOURCES := $(wildcard backend/packages/*/src backend/packages/workflows/*/src)
 # Folders of loose modules, checked one by one: names such as conftest stand in several.
 FOLDERS := $(wildcard backend/packages/*/tests backend/packages/workflows/*/tests \
-	backend/packages/*/tests/stand_in tests bench demo)
-CODE := backend tests $(wildcard bench demo)
+	backend/packages/*/tests/stand_in tests bench demo docs/generator)
+CODE := backend tests docs/generator $(wildcard bench demo)
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 # The virtualenv's own interpreter serves; uv downloads none and uses no other environment.
@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
 
-.PHONY: help setup demo test test-long test-cli chaos lint types contracts check bench bench-scale bench-peers format clean
+.PHONY: help setup docs demo test test-long test-cli chaos lint types contracts check bench bench-scale bench-peers format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -30,6 +30,9 @@ setup: $(READY) ## make .venv with everything in it; .venv/bin/factflow is ready
 
 demo: $(READY) ## run the example pipeline on a small site (SITEMAP=URL: on a real one), then replay it
 	@$(BIN)/python demo/run.py $${SITEMAP:+--sitemap "$$SITEMAP"} $(ARGS)
+
+docs: $(READY) ## write the reference pages that are made from the code (commands, endpoints)
+	$(BIN)/python docs/generator/run.py
 
 test: $(READY) ## all tests but the long ones
 	$(PYTEST) -m 'not long' $(ARGS)

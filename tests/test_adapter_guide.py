@@ -198,6 +198,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         reader.leave()
 
 
+@pytest.mark.long
 def test_the_guide_works_as_it_stands(reader: Reader) -> None:
     """From an empty folder to a mended adapter whose new version stands in the records."""
     followed = list(steps(GUIDE.read_text()))

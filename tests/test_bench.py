@@ -101,6 +101,7 @@ def test_replays_call_exactly_what_is_needed(tmp_path: Path) -> None:
     assert result["whole_calls"] == {"b": COUNT, "c": COUNT}
 
 
+@pytest.mark.long
 def test_the_suite_gives_a_figure_or_a_reason_for_every_row(tmp_path: Path) -> None:
     """Each round has its value, and what cannot be measured is skipped with a word."""
     rows = measured("run.py", tmp_path, "--only", "W1m,W2", "--count", str(COUNT), "--rounds", "2")

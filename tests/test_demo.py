@@ -112,6 +112,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_newcomer_sees_every_promise_hold(told: Told) -> None:
     """It ends with 0, and no line of its report says otherwise."""
     assert told.code == 0, told.out + told.err
@@ -119,6 +120,7 @@ def test_a_newcomer_sees_every_promise_hold(told: Told) -> None:
     assert re.search(r"All \d+ promises held", told.out)
 
 
+@pytest.mark.long
 def test_every_page_of_the_sitemap_is_scraped_and_asked_for_once(told: Told) -> None:
     """The replay is over when the log is read, so it asked for nothing."""
     pages, (run, again) = told.pages(), told.executions()
@@ -129,6 +131,7 @@ def test_every_page_of_the_sitemap_is_scraped_and_asked_for_once(told: Told) -> 
     assert artefacts(again, "web_scraper") == []
 
 
+@pytest.mark.long
 def test_the_replay_makes_the_same_segments(told: Told) -> None:
     """There are more segments than pages, and each comes out again as it was."""
     run, again = told.executions()
@@ -136,6 +139,7 @@ def test_the_replay_makes_the_same_segments(told: Told) -> None:
     assert contents(run) == contents(again)
 
 
+@pytest.mark.long
 def test_the_report_can_be_read_and_its_commands_be_typed(told: Told) -> None:
     """No colour in a file, nothing wider than a screen but ids and paths, which stay whole."""
     assert "\x1b" not in told.out
@@ -154,6 +158,7 @@ def test_the_report_can_be_read_and_its_commands_be_typed(told: Told) -> None:
     assert "# " in told.out  # the segment's first lines
 
 
+@pytest.mark.long
 def test_nothing_is_left_running(told: Told) -> None:
     """The server it names is gone."""
     match = PROCESS.search(told.out)

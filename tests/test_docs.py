@@ -151,9 +151,15 @@ def test_every_command_is_in_the_table_of_commands() -> None:
     assert all(f"`{name}`" in readme for name in commands())
 
 
+@cache
+def whole_program() -> Any:
+    """The program's tree, which takes its time to build."""
+    return typer.main.get_command(program)
+
+
 def commands() -> dict[str, Any]:
     """The program's commands and groups, by name."""
-    found: dict[str, Any] = getattr(typer.main.get_command(program), "commands", {})
+    found: dict[str, Any] = getattr(whole_program(), "commands", {})
     assert found
     return found
 
@@ -170,7 +176,7 @@ def shown_commands() -> Iterator[tuple[str, str]]:
 def test_every_command_shown_can_be_typed(page: str, line: str) -> None:
     """Its group, its name and each of its options exist."""
     words = shlex.split(re.split(r" (?:[|><&]|&&) ?| \|$", line)[0])[1:]
-    top = typer.main.get_command(program)
+    top = whole_program()
     command: Any = top
     options = {option for parameter in top.params for option in parameter.opts}
     for word in words:

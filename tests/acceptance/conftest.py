@@ -1,13 +1,16 @@
-"""One server for all tests that only need one, and folders to work in."""
+"""One server for all tests that only need one, the command typed at it, and folders to work in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from factflow_testing.server_process import ServerProcess
+from factflow_cli.app import main
+from factflow_testing.server_process import Finished, ServerProcess
 from factflow_testing.site_process import corpus_folder
 
 HERE = Path(__file__).resolve().parent
@@ -54,3 +57,29 @@ def corpus() -> Path:
     if not (folder / "serve_site.py").is_file():
         pytest.skip(f"no corpus at {folder}; FACTFLOW_CORPUS names its folder")
     return folder
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """Run `factflow …` against a server as `server.cli` does, in this process: 0.3 s sooner.
+
+    Not for commands that start processes or take signals.
+    """
+
+    def run(server: ServerProcess, *arguments: str | Path, stdin: str = "") -> Finished:
+        given, out, err = (
+            io.TextIOWrapper(io.BytesIO(data), "utf-8", write_through=True)
+            for data in (stdin.encode(), b"", b"")
+        )
+        with monkeypatch.context() as changed:
+            changed.setenv("FACTFLOW_SERVER_URL", server.url)
+            changed.setattr(sys, "argv", ["factflow", *map(str, arguments)])
+            for name, stream in (("stdin", given), ("stdout", out), ("stderr", err)):
+                changed.setattr(sys, name, stream)
+            with pytest.raises(SystemExit) as left:
+                main()
+        for stream in (out, err):
+            stream.seek(0)
+        return Finished(int(left.value.code or 0), out.read(), err.read())
+
+    return run

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from factflow_testing.server_process import ServerProcess
+from factflow_testing.server_process import Finished, ServerProcess
 
+Typed = Callable[..., Finished]
 GOOD = """
 version: "1.0"
 name: good
@@ -55,19 +56,19 @@ def _what_there_is(server: ServerProcess) -> tuple[int, int, dict[str, str]]:
     ids=["malformed", "alias bomb", "object tag"],
 )
 def test_text_that_is_no_pipeline_is_refused_by_every_command(
-    strict_server: ServerProcess, tmp_path: Path, text: str, said: list[str]
+    strict_server: ServerProcess, typed: Typed, tmp_path: Path, text: str, said: list[str]
 ) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
     with nothing_is_left(strict_server):
-        validated = strict_server.cli("config", "validate", file, cwd=tmp_path)
+        validated = typed(strict_server, "config", "validate", file)
         assert validated.code == 1
         issue = next(i for i in validated.json["files"][0]["issues"] if i["code"] == said[0])
         words = f"{issue['code']} {issue['line']} {issue['message']} {issue['suggestion']}"
         assert all(word in words for word in said), words
-        err = strict_server.cli("config", "create", "-f", file, cwd=tmp_path).refused(7)
+        err = typed(strict_server, "config", "create", "-f", file).refused(7)
         assert said[0] in err
-        ran = strict_server.cli("run", file, cwd=tmp_path)
+        ran = typed(strict_server, "run", file)
         assert said[0] in ran.refused(1)
         assert "nothing was run" in ran.err
     assert not (tmp_path / "harmed").exists()
@@ -83,33 +84,40 @@ def test_text_that_is_no_pipeline_is_refused_by_every_command(
     ids=["unknown adapter", "wrong type", "unknown field"],
 )
 def test_a_pipeline_with_errors_names_each_with_place_and_remedy_and_does_not_run(
-    strict_server: ServerProcess, tmp_path: Path, text: str, code: str, said: list[str]
+    strict_server: ServerProcess,
+    typed: Typed,
+    tmp_path: Path,
+    text: str,
+    code: str,
+    said: list[str],
 ) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
     with nothing_is_left(strict_server):
-        table = strict_server.cli("config", "validate", file, "--output", "table")
+        table = typed(strict_server, "config", "validate", file, "--output", "table")
         assert table.code == 1
         line = next(line for line in table.out.splitlines() if code in line)
         assert all(word in line for word in said), line
-        assert code in strict_server.cli("run", file).refused(1)
-    stored = strict_server.cli("config", "create", "-f", file)
+        assert code in typed(strict_server, "run", file).refused(1)
+    stored = typed(strict_server, "config", "create", "-f", file)
     assert stored.done()["is_runnable"] is False
     assert code in stored.err
     with nothing_is_left(strict_server):
-        err = strict_server.cli("config", "run", stored.json["id"]).refused(7)
+        err = typed(strict_server, "config", "run", stored.json["id"]).refused(7)
         assert code in err
         assert "hint: " in err
 
 
-def test_all_problems_are_reported_at_once(strict_server: ServerProcess, tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(
+    strict_server: ServerProcess, typed: Typed, tmp_path: Path
+) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(
         UNKNOWN_ADAPTER.replace("{queue: only}", '{queue: only, concurrency: "many"}').replace(
             "route: only", "route: onyl"
         )
     )
-    report = strict_server.cli("config", "validate", file).json["files"][0]
+    report = typed(strict_server, "config", "validate", file).json["files"][0]
     assert {issue["code"] for issue in report["issues"]} >= {"E102", "E103", "E107"}
 
 
@@ -125,18 +133,20 @@ def test_text_of_another_kind_is_not_stored(
 
 @pytest.mark.parametrize(("assignment", "said"), [("no-equals", "no '='"), ("a..b=1", "empty key")])
 def test_an_init_value_that_is_none_is_refused(
-    strict_server: ServerProcess, tmp_path: Path, assignment: str, said: str
+    strict_server: ServerProcess, typed: Typed, tmp_path: Path, assignment: str, said: str
 ) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(GOOD)
     with nothing_is_left(strict_server):
-        err = strict_server.cli("run", file, "--init", assignment).refused(2)
+        err = typed(strict_server, "run", file, "--init", assignment).refused(2)
         assert assignment in err
         assert said in err
         assert "hint: " in err
 
 
-def test_a_file_that_is_not_there_is_named(strict_server: ServerProcess, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_named(
+    strict_server: ServerProcess, typed: Typed, tmp_path: Path
+) -> None:
     for command in (["config", "validate"], ["config", "create", "-f"], ["run"]):
-        err = strict_server.cli(*command, tmp_path / "absent.yaml").refused(2)
+        err = typed(strict_server, *command, tmp_path / "absent.yaml").refused(2)
         assert "absent.yaml" in err

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from factflow_testing.server_process import ServerProcess, cli
+from factflow_testing.server_process import Finished, ServerProcess, cli
 from factflow_testing.site_process import Page, served_pages
 
+Typed = Callable[..., Finished]
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 TAKING_AN_ID = [
     ("config", "get", UNKNOWN),
@@ -48,16 +50,19 @@ routes:
 
 
 @pytest.mark.parametrize("command", TAKING_AN_ID, ids=" ".join)
-def test_an_unknown_id_is_not_found(strict_server: ServerProcess, command: tuple[str, ...]) -> None:
-    finished = strict_server.cli(*command, stdin=PIPELINE)
+def test_an_unknown_id_is_not_found(
+    strict_server: ServerProcess, typed: Typed, command: tuple[str, ...]
+) -> None:
+    finished = typed(strict_server, *command, stdin=PIPELINE)
     assert UNKNOWN in finished.refused(6)
     assert "hint: " in finished.err
 
 
 def test_an_adapter_that_is_not_there_is_not_found_and_the_nearest_is_named(
     strict_server: ServerProcess,
+    typed: Typed,
 ) -> None:
-    assert "'web_scraper'" in strict_server.cli("adapters", "show", "web_scrapper").refused(6)
+    assert "'web_scraper'" in typed(strict_server, "adapters", "show", "web_scrapper").refused(6)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +80,9 @@ def test_an_adapter_that_is_not_there_is_not_found_and_the_nearest_is_named(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_value_that_cannot_be_is_refused_and_what_can_be_is_said(
-    strict_server: ServerProcess, command: tuple[str, ...], code: int, said: str
+    strict_server: ServerProcess, typed: Typed, command: tuple[str, ...], code: int, said: str
 ) -> None:
-    finished = strict_server.cli(*command)
+    finished = typed(strict_server, *command)
     assert said in finished.refused(code)
     assert "hint: " in finished.err
 
@@ -101,10 +106,15 @@ def source(strict_server: ServerProcess) -> str:
     ids=["stage", "route/stage", "ambiguous", "route"],
 )
 def test_a_replay_from_nowhere_or_to_nowhere_lists_what_there_is(
-    strict_server: ServerProcess, source: str, options: tuple[str, ...], code: str, said: str
+    strict_server: ServerProcess,
+    typed: Typed,
+    source: str,
+    options: tuple[str, ...],
+    code: str,
+    said: str,
 ) -> None:
     before = strict_server.get("/executions")["total"], strict_server.manifest()
-    err = strict_server.cli("execution", "replay", source, *options).refused(7)
+    err = typed(strict_server, "execution", "replay", source, *options).refused(7)
     assert said in err
     names = ("from_stage", "to_route")
     body = dict(zip(names, options[1::2], strict=False))

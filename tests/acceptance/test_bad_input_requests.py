@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Callable
 from urllib.parse import quote, urlsplit
 
 import pytest
 
-from factflow_testing.server_process import ServerProcess
+from factflow_testing.server_process import Finished, ServerProcess
 
+Typed = Callable[..., Finished]
 SECRET = "not for everybody"
 OUTSIDE = [
     "../outside.txt",
@@ -76,9 +78,9 @@ def test_no_key_leads_out_of_the_store_through_the_api(
     ],
 )
 def test_no_key_leads_out_of_the_store_through_the_command_line(
-    strict_server: ServerProcess, command: str, key: str, code: int
+    strict_server: ServerProcess, typed: Typed, command: str, key: str, code: int
 ) -> None:
-    err = strict_server.cli("storage", command, key).refused(code)
+    err = typed(strict_server, "storage", command, key).refused(code)
     assert key in err
 
 

@@ -34,8 +34,8 @@ routes:
     adapters:
       - type: html_to_markdown
 """
-OFTEN = [("storage.record.after:10", "nothing")]
-RARELY = [
+KILLS = [
+    ("storage.record.after:10", "nothing"),
     ("queue.publish.after:1", "nothing"),  # the first items are published, and no result is stored
     ("execution.insert.after:1", "nothing"),  # the plan stands and nothing of it is published
     ("queue.publish.before:2", "nothing"),
@@ -71,9 +71,8 @@ def fetched(
         yield data, execution
 
 
-@pytest.mark.parametrize(
-    ("point", "lost"), [*OFTEN, *(pytest.param(*case, marks=pytest.mark.long) for case in RARELY)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("point", "lost"), KILLS)
 def test_a_killed_replay_ends_with_all_pages_and_fetches_none(
     fetched: tuple[Path, str], pages: CountedPages, tmp_path: Path, point: str, lost: str
 ) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from factflow_selftest.pipeline import STATUS, pipeline_yaml
 from factflow_testing.crash_matrix import CASES, Case, check
-from factflow_testing.server_process import ServerProcess, run_command
+from factflow_testing.server_process import Finished, ServerProcess, run_command
 
+Typed = Callable[..., Finished]
 DEATHS = (
     "storage.artefact.before:40",
     "storage.artefact.after:60",
@@ -39,7 +40,9 @@ def listed(server: ServerProcess, execution: str) -> list[str]:
     return [found["key"] for found in page["objects"]]
 
 
-def test_objects_are_reached_by_the_same_keys_in_few_files(ran: tuple[ServerProcess, str]) -> None:
+def test_objects_are_reached_by_the_same_keys_in_few_files(
+    ran: tuple[ServerProcess, str], typed: Typed
+) -> None:
     server, execution = ran
     keys = listed(server, execution)
     assert len(keys) > 100
@@ -54,7 +57,7 @@ def test_objects_are_reached_by_the_same_keys_in_few_files(ran: tuple[ServerProc
     for row in stored[::9]:
         place = f"executions/{execution}/{row['route_id']}/{row['stage']}/{row['message_id']}"
         (key,) = (key for key in keys if key.startswith(place))
-        record = server.cli("storage", "metadata", key).done()
+        record = typed(server, "storage", "metadata", key).done()
         assert record["output_hash"] == row["output_hash"]
         assert hashlib.sha256(server.read(key)).hexdigest() == row["output_hash"]
 

@@ -7,8 +7,9 @@ import pytest
 from factflow_testing.server_process import run_command
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("kills", "seed"), [(4, 11), pytest.param(25, 12, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "seed"), [(4, 11), (25, 12)])
 def test_random_kills_lose_nothing_and_commit_nothing_twice(kills: int, seed: int) -> None:
     ended = run_command(
         "factflow", "selftest", "chaos", "--kills", str(kills), "--seed", str(seed), seconds=540

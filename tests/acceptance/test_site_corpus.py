@@ -88,6 +88,7 @@ def _asked_pages(site: CorpusSite) -> list[str]:
     return [path for path in site.requests() if path not in {"/sitemap.xml", "/robots.txt"}]
 
 
+@pytest.mark.long
 def test_a_whole_site_arrives_and_is_replayed_without_fetching_a_page(
     server: ServerProcess, corpus: Path, pages: Manifest, shipped_pipeline: Path, tmp_path: Path
 ) -> None:

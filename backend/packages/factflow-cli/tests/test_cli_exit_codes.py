@@ -158,3 +158,48 @@ def test_an_id_of_any_characters_stays_one_path_segment(
     assert server.asked[-1].raw_path == "/storage/objects/%2E%2E/%2E%2E/executions"
     assert factflow("lineage", "get", "..").code == 6
     assert server.asked[-1].raw_path == "/lineage/%2E%2E"
+
+
+def test_a_result_that_cannot_be_written_is_told_apart_from_a_failure(
+    server: Any, stub: Any, program: Callable[..., Any]
+) -> None:
+    """What was asked for is done, so a script must not take it for a refusal."""
+    for line in (f"config run {stub.CONFIG} > /dev/full", "--help > /dev/full", "--version >&-"):
+        done = program(f"{{}} {line}")
+        assert done.returncode == ExitCode.NOT_WRITTEN, line
+        error, hint = done.stderr.decode().splitlines()
+        assert error.startswith("error: the result could not be written: ")
+        assert hint.startswith("hint: ")
+    assert server.last("POST", f"/configs/{stub.CONFIG}/run")
+
+
+def test_a_server_without_tls_is_no_missing_server(
+    server: Any, factflow: Callable[..., Any]
+) -> None:
+    """So `config validate` and `run` do not go on without the server that was named."""
+    ended = factflow("--server", server.url.replace("http", "https"), "execution", "list")
+    assert (ended.code, ended.out) == (5, b"")
+    assert ended.err.startswith("error: no TLS with https://")
+    assert f"--server {server.url}" in ended.err
+
+
+@pytest.mark.parametrize("body", [b"<html>sign in</html>", b"", b"{", b"[" * 100_000, b"\xff\xfe"])
+@pytest.mark.parametrize(("status", "code"), [(200, 8), (401, 8), (403, 8), (504, 8)])
+def test_what_a_proxy_answers_is_one_sentence(
+    body: bytes, status: int, code: int, server: Any, factflow: Callable[..., Any]
+) -> None:
+    server.answers["GET /executions"] = (status, body)
+    ended = factflow("execution", "list")
+    assert (ended.code, ended.out) == (code, b"")
+    error, hint = ended.err.splitlines()
+    assert (error[:7], hint[:6]) == ("error: ", "hint: ")
+    assert "sign in" not in error
+
+
+def test_an_export_leaves_what_is_no_folder_alone(
+    server: Any, tmp_path: Path, factflow: Callable[..., Any]
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    ended = factflow("storage", "export", "--output-dir", "taken")
+    assert (ended.code, ended.out) == (2, b"")
+    assert (tmp_path / "taken").read_text() == "mine"

@@ -123,7 +123,7 @@ class Api:
         if content is not None:
             all_headers["Content-Type"] = "application/json"
         limit = max(seconds or 0, self._answer_seconds or ANSWER_SECONDS)
-        timeout = self._httpx.Timeout(limit, connect=CONNECT_SECONDS)
+        timeout = self._httpx.Timeout(limit, connect=min(limit, CONNECT_SECONDS))
         with (
             self._network_errors(limit),
             self._client.stream(
@@ -146,7 +146,7 @@ class Api:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise unreachable(self.url, str(error)) from error
+            raise _no_connection(self.url, str(error)) from error
         except httpx.TimeoutException as error:
             raise CliError(
                 f"the server at {url} did not answer within {limit:g}s",
@@ -176,6 +176,19 @@ def unreachable(url: str, reason: str) -> CliError:
         exit_code=ExitCode.UNREACHABLE,
         code="server_unreachable",
         passing=True,
+    )
+
+
+def _no_connection(url: str, reason: str) -> CliError:
+    """Tell a server that is not there from one with which TLS does not come about."""
+    if "SSL" not in reason and "certificate" not in reason:
+        return unreachable(url, reason)
+    plain = shown(url).replace("https:", "http:", 1)
+    own = "is it signed by an authority of your own? Name its file in SSL_CERT_FILE"
+    return CliError(
+        f"no TLS with {shown(url)}: {reason}",
+        hint=own if "CERTIFICATE" in reason else f"does it speak plain HTTP? --server {plain}",
+        exit_code=ExitCode.UNREACHABLE,
     )
 
 

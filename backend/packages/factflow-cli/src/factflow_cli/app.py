@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -40,7 +41,7 @@ Examples:
 Exit codes:
   0 done/completed    1 failed or invalid   2 usage            3 cancelled
   4 timeout           5 no server           6 not found        7 refused
-  8 server error      9 interrupted         130 Ctrl+C
+  8 server error      9 interrupted         10 not written     130 Ctrl+C
 """
 
 app = typer.Typer(
@@ -116,11 +117,21 @@ def _run() -> int:
         )
         return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001  # the last door: a bug must not show its stack
-        terminal.say_error(
-            f"unexpected {type(error).__name__}: {error}",
-            "this is a fault of factflow itself; please report it with the command you ran",
-        )
-        return ExitCode.SERVER_ERROR
+        return _fault(error)
+
+
+def _fault(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+        lost = terminal.not_written(
+            error.strerror or str(error)
+        )  # a help text's, which is not ours
+        terminal.say_error(lost.message, "make room, and try again")
+        return lost.exit_code
+    terminal.say_error(
+        f"unexpected {type(error).__name__}: {error}",
+        "this is a fault of factflow itself; please report it with the command you ran",
+    )
+    return ExitCode.SERVER_ERROR
 
 
 def _usage_error(error: typer.TyperException) -> int:

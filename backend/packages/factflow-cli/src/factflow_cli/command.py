@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from factflow_cli.completion import completer
 from factflow_cli.server_address import DEFAULT_SERVER, SERVER_VARIABLE
 from factflow_cli.session import Session
 
@@ -28,9 +29,11 @@ ServerOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Literal["table", "json"] | None,
+    Literal["table", "json", "jsonl"] | None,
     typer.Option(
-        "--output", help="Form of the result [default: table on a terminal, json otherwise]"
+        "--output",
+        help="Form of the result; jsonl: a row on each line "
+        "[default: table on a terminal, json otherwise]",
     ),
 ]
 TimeoutOption = Annotated[
@@ -65,6 +68,15 @@ def _help_when_alone(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
+def _completed(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Have the shell complete the parameter when its name is one that the server knows values for."""
+    complete = completer(parameter.name)
+    for info in getattr(parameter.annotation, "__metadata__", ()):
+        if complete is not None and info.autocompletion is None:
+            info.autocompletion = complete
+    return parameter
+
+
 def command(app: typer.Typer, name: str, *examples: str) -> Callable[[Command], Command]:
     """Register a function of a `Session` and its own parameters as the command `name`."""
 
@@ -89,7 +101,7 @@ def command(app: typer.Typer, name: str, *examples: str) -> Callable[[Command], 
                 session.close()
 
         parameters = [
-            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own),
+            *(_completed(p).replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own),
             *shared,
             context,
         ]

@@ -26,6 +26,8 @@ class ExitCode(IntEnum):
     """The server failed (5xx), is unhealthy, or what answers is not a Factflow server."""
     EXECUTION_INTERRUPTED = 9
     """The execution was cut off by a stop of its server; it goes on when a server starts again."""
+    NOT_WRITTEN = 10
+    """The result could not be written: a full disk, a closed stdout. What was asked for is done."""
     INTERRUPTED = 130
     """Ctrl+C."""
 

@@ -59,9 +59,13 @@ def _text(file: str) -> str:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise CliError(f"cannot read {file}: {error.strerror or error}") from error
+        raise CliError(
+            f"cannot read {file}: {error.strerror or error}", hint="check the path"
+        ) from error
     except UnicodeDecodeError as error:
-        raise CliError(f"{file} is not UTF-8 text: byte {error.start}") from error
+        raise CliError(
+            f"{file} is not UTF-8 text: byte {error.start}", hint="one id on each line"
+        ) from error
 
 
 def _value(text: str) -> Any:

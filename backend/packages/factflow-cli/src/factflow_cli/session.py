@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class Session:
     def wants_json(self) -> bool:
         """JSON when asked for, or when stdout is not read by a person."""
         if self.output:
-            return self.output == "json"
+            return self.output in {"json", "jsonl"}
         return not terminal.is_terminal(sys.stdout)
 
     @property
@@ -80,8 +80,24 @@ class Session:
             self._api = None
 
     def show(self, value: Mapping[str, Any], draw: Callable[[], None]) -> None:
-        """Write the value as JSON, or have it drawn for a person."""
-        if self.wants_json:
+        """Write the value as JSON, a listing as a line for each row, or have it drawn for a person."""
+        if self.output == "jsonl":
+            for row in page_rows(value):
+                terminal.write_json_line(row)
+        elif self.wants_json:
             terminal.write_json(value)
         else:
             draw()
+
+
+def page_rows(answer: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the rows of a listing: the one list of objects beside its `limit`.
+
+    An answer that is no listing is a row of its own.
+    """
+    lists = [
+        value
+        for value in answer.values()
+        if isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
+    ]
+    return lists[0] if "limit" in answer and len(lists) == 1 else [answer]

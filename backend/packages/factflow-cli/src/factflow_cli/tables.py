@@ -232,7 +232,8 @@ def _print(draw: Callable[[Console], None]) -> None:
     console = Console(
         file=page,
         width=terminal.width(),
-        force_terminal=terminal.is_terminal(sys.stdout),
+        force_terminal=terminal.is_coloured(sys.stdout),
+        no_color=False,
         highlight=False,
         markup=False,
         emoji=False,

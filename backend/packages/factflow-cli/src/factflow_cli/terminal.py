@@ -11,7 +11,11 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from threading import Event
 from typing import Any, TextIO
+
+from factflow_cli.errors import CliError
+from factflow_cli.exit_codes import ExitCode
 
 _LINE_CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -28,8 +32,17 @@ def is_terminal(stream: TextIO) -> bool:
     """Whether a person reads the stream."""
     try:
         return stream.isatty()
-    except ValueError:
+    except (AttributeError, ValueError):  # closed, or closed before the program began
         return False
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether to colour the stream: a terminal's, unless NO_COLOR or TERM=dumb; any, for FORCE_COLOR."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and is_terminal(stream)
 
 
 def width() -> int:
@@ -61,15 +74,41 @@ def _json_code(match: re.Match[str]) -> str:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write to stdout; once its reader is gone, everything further is dropped."""
+    """Write to stdout; once its reader is gone, everything further is dropped.
+
+    Raises `CliError` when what is written cannot be kept: a full disk, a closed stdout.
+    """
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         _close_for_good()
+    except AttributeError:
+        raise not_written("stdout is closed") from None
+    except OSError as error:
+        _close_for_good()
+        raise not_written(error.strerror or str(error)) from error
+
+
+def not_written(reason: str) -> CliError:
+    """Return the error for a result that did not get where it should."""
+    return CliError(
+        f"the result could not be written: {reason}",
+        hint="what was asked of the server is done; ask for it again: factflow execution list",
+        exit_code=ExitCode.NOT_WRITTEN,
+    )
+
+
+def reader_is_gone() -> bool:
+    """Whether a write has found that nobody reads stdout any more."""
+    return _reader_is_gone.is_set()
+
+
+_reader_is_gone = Event()
 
 
 def _close_for_good() -> None:
+    _reader_is_gone.set()
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, sys.stdout.fileno())
     os.close(sink)
@@ -83,6 +122,12 @@ def write_text(text: str) -> None:
 def write_json(value: Any) -> None:
     """Write one JSON document to stdout, indented, with a line end."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
+    write_text(_JSON_CONTROLS.sub(_json_code, text) + "\n")
+
+
+def write_json_line(value: Any) -> None:
+    """Write one JSON document to stdout on one line."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     write_text(_JSON_CONTROLS.sub(_json_code, text) + "\n")
 
 

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from factflow_cli import terminal
-from factflow_cli.api import path, rows, text
+from factflow_cli.api import Json, path, text
 from factflow_cli.command import command, group
 from factflow_cli.config_files import check_files, config_files, read_config
 from factflow_cli.errors import CliError
 from factflow_cli.execution_view import draw_execution, without_snapshot
 from factflow_cli.exit_codes import ExitCode
 from factflow_cli.init_values import parse_init
+from factflow_cli.listing import show_listing
 from factflow_cli.session import Session
 from factflow_cli.tables import Column, number, print_facts, print_line, print_table, print_total
 from factflow_cli.values import moment
@@ -50,6 +51,7 @@ AdaptersOption = Annotated[
     ),
 ]
 
+LIST_ROWS = 100
 LIST_COLUMNS = (
     Column("CONFIG", "id", whole=True),
     Column("NAME", "name"),
@@ -135,8 +137,11 @@ def list_configs(
     *,
     active: Annotated[bool, typer.Option("--active", help="Those in use (the default).")] = False,
     inactive: Annotated[bool, typer.Option("--inactive", help="Only deleted ones.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Both.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 100,
+    everything: Annotated[bool, typer.Option("--all", help="Every one, deleted or not.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help=f"Rows to show [default: {LIST_ROWS}; all with --all]"),
+    ] = None,
     offset: Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")] = 0,
 ) -> None:
     """List stored configs."""
@@ -145,14 +150,14 @@ def list_configs(
             "--active, --inactive and --all exclude each other", hint="factflow config list --all"
         )
     which = "all" if everything else "false" if inactive else "true"
-    answer = session.api.get("/configs", active=which, limit=limit, offset=offset)
-    configs = rows(answer, "configs")
 
-    def draw() -> None:
+    def draw(answer: Json, configs: list[Json]) -> None:
         print_table(LIST_COLUMNS, configs)
         print_total(answer, len(configs), "configs")
 
-    session.show(answer, draw)
+    if limit is None and not everything:
+        limit = LIST_ROWS
+    show_listing(session, "/configs", "configs", draw, active=which, limit=limit, offset=offset)
 
 
 @command(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from factflow_cli.api import path, rows, text
+from factflow_cli.api import Json, path, rows, text
 from factflow_cli.command import command, group
 from factflow_cli.commands import deletions, replays
 from factflow_cli.durations import parse_grace
@@ -19,6 +19,7 @@ from factflow_cli.execution_view import (
 from factflow_cli.exit_codes import ExitCode
 from factflow_cli.flow_view import held_by
 from factflow_cli.following import wait_and_exit
+from factflow_cli.listing import AllOption, show_listing
 from factflow_cli.session import Session
 from factflow_cli.tables import print_facts, print_line, print_table, print_total
 from factflow_cli.values import share
@@ -36,6 +37,7 @@ STATUSES = ("running", "completed", "failed", "cancelled", "interrupted")
     "list",
     "factflow execution list",
     "factflow execution list --status failed --limit 20 --offset 0",
+    "factflow execution list --all --output jsonl | jq -r .execution_id",
 )
 def list_executions(
     session: Session,
@@ -45,6 +47,7 @@ def list_executions(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 50,
     offset: Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")] = 0,
+    everything: AllOption = False,
     deleted: Annotated[
         bool, typer.Option("--deleted", help="Those too that were deleted.")
     ] = False,
@@ -52,16 +55,21 @@ def list_executions(
     """List executions, newest first."""
     if status is not None and status not in STATUSES:
         raise CliError(f"there is no status {status!r}", hint=f"one of {', '.join(STATUSES)}")
-    answer = session.api.get(
-        "/executions", status=status, limit=limit, offset=offset, deleted=deleted or None
-    )
-    executions = rows(answer, "executions")
 
-    def draw() -> None:
+    def draw(answer: Json, executions: list[Json]) -> None:
         print_table(LIST_COLUMNS, executions)
         print_total(answer, len(executions), "executions")
 
-    session.show(answer, draw)
+    show_listing(
+        session,
+        "/executions",
+        "executions",
+        draw,
+        status=status,
+        deleted=deleted or None,
+        limit=None if everything else limit,
+        offset=offset,
+    )
 
 
 @command(app, "get", "factflow execution get EXECUTION_ID")

@@ -12,6 +12,7 @@ from factflow_cli.api import Api, key_path, path, rows, text
 from factflow_cli.command import command, group
 from factflow_cli.commands import storage_files
 from factflow_cli.errors import CliError
+from factflow_cli.listing import AllOption, show_listing
 from factflow_cli.session import Session
 from factflow_cli.tables import Column, print_facts, print_line, print_table, print_total
 from factflow_cli.values import moment, size
@@ -53,6 +54,7 @@ def list_objects(
     cursor: Annotated[
         str | None, typer.Option("--cursor", help="Go on behind this key, at any length.")
     ] = None,
+    everything: AllOption = False,
     count: Annotated[
         bool, typer.Option("--count", help="Count all; of millions that takes a while.")
     ] = False,
@@ -66,17 +68,18 @@ def list_objects(
             "which objects? give --execution or --prefix",
             hint="factflow storage list --execution EXECUTION_ID",
         )
-    answer = session.api.get(
+    show_listing(
+        session,
         "/storage/objects",
+        "objects",
+        lambda answer, objects: _draw_objects(answer, objects, execution),
         execution_id=execution,
         prefix=prefix,
-        limit=limit,
+        limit=None if everything else limit,
         offset=offset,
         cursor=cursor,
         count=count or None,
     )
-    objects = rows(answer, "objects")
-    session.show(answer, lambda: _draw_objects(answer, objects, execution))
 
 
 def _draw_objects(
@@ -184,8 +187,9 @@ def get(session: Session, key: KeyArgument, execution: ExecutionOption = None) -
     """
     key = _full_key(session.api, key, execution)
     where = key_path(key)
-    if session.output == "json":
-        terminal.write_json(_object_as_json(session.api, key, where))
+    if session.output in {"json", "jsonl"}:
+        found = _object_as_json(session.api, key, where)
+        session.show(found, lambda: None)
         return
     with session.api.download(f"/storage/objects/{where}") as response:
         if not terminal.is_terminal(sys.stdout):
