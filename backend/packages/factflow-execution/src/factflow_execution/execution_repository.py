@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, RowMapping, Select, Update, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    RowMapping,
+    Select,
+    Update,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -58,9 +69,11 @@ class ExecutionRepository:
         of which only this is left."""
         query, count = select(*_SUMMARY), select(func.count()).select_from(executions)
         if not deleted:
-            gone = select(deletions.c.execution_id).where(deletions.c.kind == "all")
-            query = query.where(executions.c.execution_id.not_in(gone))
-            count = count.where(executions.c.execution_id.not_in(gone))
+            gone = and_(
+                deletions.c.execution_id == executions.c.execution_id, deletions.c.kind == "all"
+            )
+            query = query.outerjoin(deletions, gone).where(deletions.c.execution_id.is_(None))
+            count = count.outerjoin(deletions, gone).where(deletions.c.execution_id.is_(None))
         if status is not None:
             query = query.where(executions.c.status == status)
             count = count.where(executions.c.status == status)
