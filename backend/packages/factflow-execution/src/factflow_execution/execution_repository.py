@@ -45,6 +45,13 @@ class ExecutionRepository:
         found = await whole(self._read(query))
         return _to_execution(found[0]) if found else None
 
+    async def with_idempotency_key(self, key: str) -> PipelineExecution | None:
+        """Return the execution that was started under this key, None when there is none."""
+        found = await whole(
+            self._read(select(executions).where(executions.c.idempotency_key == key))
+        )
+        return _to_execution(found[0]) if found else None
+
     async def tag_taken(self, tag: str) -> bool:
         """Tell whether an execution has this tag."""
         query = select(executions.c.execution_id).where(executions.c.tag == tag)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from factflow_server.access_tokens import ApiToken, ScopeInsufficientError
 from factflow_server.container import Container
 
 
@@ -15,4 +16,17 @@ def get_container(request: Request) -> Container:
     return container
 
 
+def get_caller(request: Request) -> ApiToken | None:
+    """Return the token a request came with; None on a server without tokens, where everybody may all."""
+    caller: ApiToken | None = request.scope.get("state", {}).get("caller")
+    return caller
+
+
+def require_operator(caller: ApiToken | None) -> None:
+    """Raise `ScopeInsufficientError` for a token that may only read."""
+    if caller is not None and not caller.may_change:
+        raise ScopeInsufficientError
+
+
 Services = Annotated[Container, Depends(get_container)]
+Caller = Annotated[ApiToken | None, Depends(get_caller)]
