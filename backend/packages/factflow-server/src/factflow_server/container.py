@@ -24,6 +24,7 @@ from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
@@ -33,7 +34,7 @@ from factflow_execution.route_pauses import RoutePauses
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
-from factflow_infra.database import sqlite_engine
+from factflow_infra.database import sqlite_engine, sqlite_reader
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
@@ -137,7 +138,9 @@ async def _join(
     await queue.start()
     lineage, lineage_repository = await _open_lineage(data_dir, stack)
 
-    repository = ExecutionRepository(database)
+    reads = DatabaseReads(database, sqlite_reader(data_dir.database))
+    stack.push_async_callback(reads.close)
+    repository = ExecutionRepository(database, reads)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
@@ -158,12 +161,12 @@ async def _join(
         registry=registry,
         manager=manager,
         storage=storage,
-        holds=ExecutionHolds(database, clock),
+        holds=ExecutionHolds(database, clock, reads),
         clock=clock,
     )
     pauses = RoutePauses(database, manager, clock)
     await pauses.load()
-    configs = ConfigService(ConfigRepository(database), loader, clock)
+    configs = ConfigService(ConfigRepository(database, reads), loader, clock)
     lineage_filler = LineageFiller(
         repository=repository,
         lineage=lineage,
