@@ -24,6 +24,7 @@ from factflow_server.middleware.body_limit import BodyLimitMiddleware
 from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 from factflow_server.middleware.request_head import RequestHeadMiddleware
+from factflow_server.openapi import describe
 
 PREFIX = "/api/v1"
 _DOMAINS = (configs, executions, pipelines, replay, storage, lineage, adapters, system)
@@ -46,6 +47,7 @@ def create_app(container: Container) -> FastAPI:
         api.include_router(domain.router)
     app.include_router(api)
     errors.install(app)
+    describe(app, with_tokens=bool(container.settings.tokens))
     # The last one added is the first to be passed.
     settings = container.settings
     app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)

@@ -61,7 +61,7 @@ STATUS: Mapping[str, int] = {
 }
 """HTTP status by error code; a code that is not here is an internal error."""
 
-_PLAIN: Mapping[int, str] = {
+FRAMEWORK_CODES: Mapping[int, str] = {
     404: "endpoint_not_found",
     405: "method_not_allowed",
     413: "body_too_large",
@@ -164,7 +164,7 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return internal_error(error)
     hint = "/openapi.json lists every endpoint" if error.status_code in {404, 405} else ""
-    code = _PLAIN.get(error.status_code, "invalid_request")
+    code = FRAMEWORK_CODES.get(error.status_code, "invalid_request")
     response = answer(error.status_code, code, str(error.detail), hint)
     response.headers.update(error.headers or {})
     return response

@@ -82,7 +82,12 @@ async def delete_config(config_id: str, services: Services) -> None:
     await services.configs.deactivate(config_id)
 
 
-@router.post("/{config_id}/run", status_code=201, operation_id="run_config")
+@router.post(
+    "/{config_id}/run",
+    status_code=201,
+    operation_id="run_config",
+    responses={200: {"model": ExecutionSchema, "description": "Started before, by this key."}},
+)
 async def run_config(
     *,
     config_id: str,

@@ -35,7 +35,12 @@ from factflow_server.container import Container
 router = APIRouter(prefix="/executions", tags=["executions"])
 
 
-@router.post("", status_code=201, operation_id="start_execution")
+@router.post(
+    "",
+    status_code=201,
+    operation_id="start_execution",
+    responses={200: {"model": ExecutionSchema, "description": "Started before, by this key."}},
+)
 async def start_execution(
     body: StartBody, services: Services, response: Response, idempotency_key: KeyHeader = None
 ) -> ExecutionSchema:

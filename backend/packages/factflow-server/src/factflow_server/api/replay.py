@@ -3,7 +3,7 @@ trees of executions, and comparisons of two."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -25,9 +25,17 @@ from factflow_server.container import Container
 router = APIRouter(tags=["replay"])
 
 Answer = ReplayResponse | ReplayPlanResponse
+NOTHING_STARTED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Answer, "description": "The plan alone, or what this key has started before."}
+}
 
 
-@router.post("/executions/{execution_id}/replay", status_code=201, operation_id="replay_execution")
+@router.post(
+    "/executions/{execution_id}/replay",
+    status_code=201,
+    operation_id="replay_execution",
+    responses=NOTHING_STARTED,
+)
 async def replay_execution(
     *,
     execution_id: str,
@@ -46,7 +54,7 @@ async def replay_execution(
     return await _replay(services, execution_id, body, idempotency_key, response)
 
 
-@router.post("/replay", status_code=201, operation_id="execute_replay")
+@router.post("/replay", status_code=201, operation_id="execute_replay", responses=NOTHING_STARTED)
 async def execute_replay(
     *,
     body: ReplayFromBody,

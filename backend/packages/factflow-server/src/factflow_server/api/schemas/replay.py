@@ -39,7 +39,7 @@ class ReplayBody(BaseModel):
     where: list[Annotated[str, Field(min_length=1, max_length=2_000)]] = Field(
         default_factory=list, max_length=100
     )
-    sample: Annotated[int, Field(ge=1)] | None = None
+    sample: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     overrides: dict[Name, Any] = Field(default_factory=dict, alias="set", max_length=200)
     config_id: Name | None = None
     tag: Tag | None = None
