@@ -28,6 +28,7 @@ SOMETIMES: Mapping[int, str] = {
     401: "No access token, or none that is known.",
     404: "There is no such thing.",
     409: "It contradicts what is there.",
+    410: "It was deleted, on the day that is told.",
     413: "The body is too large.",
     415: "The body is not called JSON.",
     429: "As many executions run as may.",
@@ -88,6 +89,8 @@ def _tell_errors(operation: dict[str, Any], path: str, method: str, *, with_toke
         statuses.add(409)
     if "Idempotency-Key" in names:
         statuses.add(429)
+    if any(name in path for name in ("execution", "replay", "storage", "lineage")):
+        statuses.add(410)
     responses = operation["responses"]
     responses.pop("default", None)
     for status in sorted(statuses):
