@@ -150,7 +150,7 @@ async def _join(
     reads = DatabaseReads(database, sqlite_reader(data_dir.database))
     stack.push_async_callback(reads.close)
     repository = ExecutionRepository(database, reads)
-    deletions = ExecutionDeletions(database, clock)
+    deletions = ExecutionDeletions(database, clock, reads)
     usages = ExecutionUsages(database, clock)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
