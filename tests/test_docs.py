@@ -19,7 +19,6 @@ from factflow_engine.registry import AdapterRegistry, RegisteredAdapter
 from factflow_execution.why.causes import CODES
 from factflow_server.app import PREFIX, create_app
 from factflow_server.container import open_container
-from factflow_server.errors import STATUS
 from factflow_server.settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,12 +119,6 @@ async def test_every_endpoint_is_on_the_map(tmp_path: Path) -> None:
 def without_names(endpoints: Any) -> set[str]:
     """The endpoints with every parameter nameless: `{}`."""
     return {re.sub(r"\{[^}]*\}", "{}", endpoint) for endpoint in endpoints}
-
-
-def test_every_error_code_of_the_api_is_listed() -> None:
-    """Scripts may rely on codes, so the page has them all."""
-    page = sections(REFERENCE / "http-api.md")["Errors"]
-    assert {code for code in STATUS if f"`{code}`" not in page} == set()
 
 
 def test_every_exit_code_is_explained() -> None:

@@ -145,3 +145,35 @@ def test_run_of_a_pipeline_that_hangs_gives_up_in_time_and_stops_its_server(
     private = re.search(r"pid (\d+)", err)
     assert private
     assert not _is_alive(int(private[1]))
+
+
+def test_the_documented_requests_of_curl_start_and_replay(server: ServerProcess) -> None:
+    """As they stand on the pages, but for the port and the ids."""
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl here")
+    started = _shell(
+        server,
+        """curl -s -X POST $FACTFLOW_SERVER_URL/api/v1/executions \\
+  -H 'Content-Type: application/json' \\
+  -d '{"config_id": "'$CONFIG_ID'"}'""",
+        CONFIG_ID=server.create(FANNING),
+    ).json
+    assert started["status"] == "running"
+    source = started["execution_id"]
+    server.end_of(source)
+    replayed = _shell(
+        server,
+        """curl -X POST -s $FACTFLOW_SERVER_URL/api/v1/executions/$SRC_ID/replay \\
+  -H 'Content-Type: application/json' \\
+  -d '{"from_stage": "fan", "to_route": "split"}'""",
+        SRC_ID=source,
+    ).json
+    assert replayed["parent_execution_id"] == source
+    server.end_of(replayed["execution_id"])
+    for path in (
+        f"lineage?execution_id={source}&status=failed",
+        "lineage/failures",
+        f"lineage/stats?execution_id={source}",
+    ):
+        told = _shell(server, f"curl -s '$FACTFLOW_SERVER_URL/api/v1/{path}'".replace("'", '"'))
+        assert "error_code" not in told.json, path

@@ -12,8 +12,8 @@ import pytest
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
-        ("GET", "/nothing", None, 404, "invalid_request"),
-        ("DELETE", "/system/health", None, 405, "invalid_request"),
+        ("GET", "/nothing", None, 404, "endpoint_not_found"),
+        ("DELETE", "/system/health", None, 405, "method_not_allowed"),
         ("POST", "/configs", b"{", 400, "invalid_request"),
         ("POST", "/configs", b"{}", 422, "invalid_request"),
         ("POST", "/configs", b'{"config_yaml": "a", "colour": 1}', 422, "invalid_request"),
@@ -65,7 +65,7 @@ async def test_wrong_fields_are_named_without_their_values(client: httpx2.AsyncC
 
 async def test_a_body_that_is_not_called_json_is_told_so(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/executions", content=b'{"config_id": "nobody"}')
-    assert answer.status_code == 422
+    assert (answer.status_code, answer.json()["error_code"]) == (415, "unsupported_media_type")
     assert "Content-Type: application/json" in answer.json()["hint"]
 
 

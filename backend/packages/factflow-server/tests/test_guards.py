@@ -18,7 +18,10 @@ from factflow_server.middleware.correlation import (
     correlation_id,
 )
 from factflow_server.middleware.loopback import LoopbackMiddleware
+from factflow_server.middleware.request_head import RequestHeadMiddleware
 from factflow_server.settings import HostRefusedError, check_host, is_loopback
+
+JSON = {"Content-Type": "application/json"}
 
 
 async def echo(request: Request) -> Response:
@@ -41,6 +44,7 @@ def hide(_: BaseException) -> Response:
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
     app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"]), Route("/explode", explode)])
     app.add_middleware(BodyLimitMiddleware, limit=10)
+    app.add_middleware(RequestHeadMiddleware, refuse=refuse)
     app.add_middleware(LoopbackMiddleware, refuse=refuse)
     app.add_middleware(CorrelationMiddleware, on_error=hide)
     transport = httpx2.ASGITransport(app=app)
@@ -76,9 +80,34 @@ async def test_pages_of_this_machine_may_ask(client: httpx2.AsyncClient) -> None
     assert answer.status_code == 200
 
 
+async def test_a_request_that_the_browser_calls_cross_site_is_refused(
+    client: httpx2.AsyncClient,
+) -> None:
+    """A picture or a link of another page comes without `Origin`."""
+    answer = await client.get("/", headers={"Sec-Fetch-Site": "cross-site"})
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "origin_refused")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", None],
+)
+async def test_a_form_of_a_web_page_is_refused(
+    client: httpx2.AsyncClient, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    answer = await client.post("/", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["error_code"]) == (415, "unsupported_media_type")
+
+
+async def test_long_urls_and_headers_are_refused(client: httpx2.AsyncClient) -> None:
+    assert (await client.get("/?" + "q" * 17_000)).status_code == 414
+    assert (await client.get("/", headers={"X-Long": "q" * 33_000})).status_code == 431
+
+
 async def test_a_body_over_the_limit_is_refused(client: httpx2.AsyncClient) -> None:
-    assert (await client.post("/", content=b"x" * 10)).status_code == 200
-    assert (await client.post("/", content=b"x" * 11)).status_code == 413
+    assert (await client.post("/", content=b"x" * 10, headers=JSON)).status_code == 200
+    assert (await client.post("/", content=b"x" * 11, headers=JSON)).status_code == 413
 
 
 async def test_a_body_that_does_not_tell_its_length_is_counted(client: httpx2.AsyncClient) -> None:
@@ -86,7 +115,7 @@ async def test_a_body_that_does_not_tell_its_length_is_counted(client: httpx2.As
         for _ in range(4):
             yield b"xxxx"
 
-    assert (await client.post("/", content=pieces())).status_code == 413
+    assert (await client.post("/", content=pieces(), headers=JSON)).status_code == 413
 
 
 async def test_the_clients_correlation_id_is_kept(client: httpx2.AsyncClient) -> None:

@@ -283,3 +283,24 @@ def test_files_are_validated_without_a_server(tmp_path: Path, numbers_yaml: str)
     code, files = validate(good, bad, tmp_path / "absent.yaml")
     assert (code, [file["is_valid"] for file in files]) == (1, [True, False, False])
     assert not (tmp_path / ".factflow").exists()
+
+
+def test_beyond_loopback_it_does_not_start_without_tokens(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, "serve", "--embedded", "--host", "0.0.0.0", "--port", "0")
+    assert code == 2
+    assert "without access tokens only loopback" in said
+    assert "FACTFLOW_API_TOKENS" in said
+
+
+def test_tokens_that_cannot_be_read_keep_it_from_starting_and_are_not_told(tmp_path: Path) -> None:
+    code, said = refused(
+        tmp_path,
+        "serve",
+        "--embedded",
+        "--port",
+        "0",
+        FACTFLOW_API_TOKENS="alice:root:s3cret-s3cret",
+    )
+    assert code == 2
+    assert "entry 1 of FACTFLOW_API_TOKENS" in said
+    assert "s3cret" not in said

@@ -44,7 +44,9 @@ def _segment(text: str) -> str:
 class Api:
     """Talks to one server. Close it when done; `url` is the server's address without a path."""
 
-    def __init__(self, url: str, *, answer_seconds: float | None = None) -> None:
+    def __init__(
+        self, url: str, *, answer_seconds: float | None = None, token: str | None = None
+    ) -> None:
         import httpx2
 
         self.url = url
@@ -53,7 +55,9 @@ class Api:
         self._client = httpx2.Client(
             base_url=url + API_PREFIX,
             trust_env=not is_local(url),
-            headers={"User-Agent": "factflow-cli", "Accept": "application/json"},
+            headers={"User-Agent": "factflow-cli", "Accept": "application/json"}
+            | ({} if token is None else {"Authorization": f"Bearer {token}"}),
+            follow_redirects=False,  # a token is for the server that was named
         )
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from factflow_cli import terminal
-from factflow_cli.command import OutputOption, ServerOption, TimeoutOption
+from factflow_cli.command import OutputOption, ServerOption, TimeoutOption, TokenFileOption
 from factflow_cli.commands import (
     adapters,
     config,
@@ -78,9 +78,11 @@ def _print_version(wanted: bool) -> None:
 @app.callback(epilog=EPILOG)
 def factflow(
     context: typer.Context,
+    *,
     server: ServerOption = None,
     output: OutputOption = None,
     timeout: TimeoutOption = None,
+    token_file: TokenFileOption = None,
     version: Annotated[  # noqa: ARG001  # its callback does the work
         bool,
         typer.Option(
@@ -89,7 +91,7 @@ def factflow(
     ] = False,
 ) -> None:
     """Run YAML pipelines whose every stage is stored and can be run again."""
-    context.obj = Session(server=server, output=output, timeout=timeout)
+    context.obj = Session(server=server, output=output, timeout=timeout, token_file=token_file)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

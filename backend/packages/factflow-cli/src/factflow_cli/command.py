@@ -3,8 +3,8 @@
     @command(app, "get", "factflow config get CONFIG_ID")
     def get(session: Session, config_id: ConfigId) -> None: ...
 
-The options that count for every command (`--server`, `--output`, `--timeout`) are added to each, so
-they may stand before or after its name.
+The options that count for every command (`--server`, `--output`, `--timeout`, `--token-file`) are added to
+each, so they may stand before or after its name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from factflow_cli.access_token import TOKEN_VARIABLE
 from factflow_cli.completion import completer
 from factflow_cli.server_address import DEFAULT_SERVER, SERVER_VARIABLE
 from factflow_cli.session import Session
@@ -45,8 +46,23 @@ TimeoutOption = Annotated[
     ),
 ]
 
+TokenFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help=f"File with the server's access token [env var of the token itself: {TOKEN_VARIABLE}]",
+        show_default=False,
+    ),
+]
+
 Command = Callable[..., None]
-_GLOBAL = {"server": ServerOption, "output": OutputOption, "timeout": TimeoutOption}
+_GLOBAL = {
+    "server": ServerOption,
+    "output": OutputOption,
+    "timeout": TimeoutOption,
+    "token_file": TokenFileOption,
+}
 
 
 def group(help_text: str) -> typer.Typer:

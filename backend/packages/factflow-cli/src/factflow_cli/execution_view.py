@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,7 @@ def draw_execution(execution: Row) -> None:
             ("replay of", execution.get("parent_execution_id")),
             ("held by", ", ".join(map(str, execution.get("held_by") or [])) or None),
             ("recoveries", _recoveries(execution)),
+            ("trigger", _one_line(execution.get("trigger_context"))),
             ("published", _published(execution.get("plan"))),
             ("warning", execution.get("warning")),
             ("error", error.get("message", error) if isinstance(error, Mapping) else error),
@@ -106,6 +108,10 @@ def _recoveries(execution: Row) -> str | None:
         settled, announced = last.get("settled"), last.get("announced")
         source = f"its queue, {settled} of {announced} messages had ended"
     return f"{count}, last {moment(last.get('at'))} from {source}"
+
+
+def _one_line(value: Any) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def _deleted(deletion: Any) -> str | None:

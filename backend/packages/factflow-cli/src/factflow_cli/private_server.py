@@ -6,6 +6,7 @@ It runs in a session of its own, so that Ctrl+C reaches only the command, which 
 from __future__ import annotations
 
 import importlib.util
+import os
 import queue
 import signal
 import subprocess
@@ -25,6 +26,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 DATA_DIR = "./.factflow"
 _LISTENING = "Factflow listening on "
+_TOKENS = frozenset({"FACTFLOW_API_TOKENS", "FACTFLOW_API_TOKENS_FILE", "FACTFLOW_API_TOKEN"})
+"""What a server of our own on loopback has no use for."""
 
 
 def server_command(*arguments: str) -> list[str]:
@@ -118,6 +121,7 @@ def private_server(
             encoding="utf-8",
             errors="replace",
             cwd=Path.cwd(),
+            env={name: text for name, text in os.environ.items() if name not in _TOKENS},
             start_new_session=True,
         ) as process,
     ):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from factflow_cli import terminal
+from factflow_cli.access_token import access_token
 from factflow_cli.durations import parse_duration
 from factflow_cli.server_address import DEFAULT_SERVER, SERVER_VARIABLE, server_url
 
@@ -23,13 +24,22 @@ class Session:
     server: str | None = None
     output: str | None = None
     timeout: str | None = None
+    token_file: str | None = None
     _api: Api | None = field(default=None, repr=False)
 
-    def override(self, *, server: str | None, output: str | None, timeout: str | None) -> None:
+    def override(
+        self,
+        *,
+        server: str | None,
+        output: str | None,
+        timeout: str | None,
+        token_file: str | None,
+    ) -> None:
         """Take what was given after the command's name."""
         self.server = server or self.server
         self.output = output or self.output
         self.timeout = timeout or self.timeout
+        self.token_file = token_file or self.token_file
 
     @property
     def server_is_chosen(self) -> bool:
@@ -62,15 +72,15 @@ class Session:
     def api(self) -> Api:
         """The client, opened at first use."""
         if self._api is None:
-            self._api = self.open_api(self.url)
+            self._api = self.open_api(self.url, token=access_token(self.token_file))
         return self._api
 
-    def open_api(self, url: str) -> Api:
-        """Talk to the server at `url` from here on."""
+    def open_api(self, url: str, *, token: str | None = None) -> Api:
+        """Talk to the server at `url` from here on; the token is for that server alone."""
         from factflow_cli.api import Api
 
         self.close()
-        self._api = Api(url, answer_seconds=self.wait_seconds)
+        self._api = Api(url, answer_seconds=self.wait_seconds, token=token)
         return self._api
 
     def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, Select, func, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.models import ConfigVersion, Page, PipelineConfig
 from factflow_execution.tables import config_versions, configs
 
@@ -16,8 +18,9 @@ ActiveFilter = Literal["true", "false", "all"]
 class ConfigRepository:
     """Reads and writes configs; every write is one transaction."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, reads: DatabaseReads | None = None) -> None:
         self._engine = engine
+        self._reads = reads or DatabaseReads(engine)
 
     async def insert(self, config: PipelineConfig) -> None:
         """Store a new config as its first version."""
@@ -40,9 +43,8 @@ class ConfigRepository:
 
     async def get(self, config_id: str) -> PipelineConfig | None:
         """Return the newest version of a config, inactive ones too; None when there is none."""
-        async with self._engine.connect() as connection:
-            found = await connection.execute(_joined().where(configs.c.id == config_id))
-            row = found.mappings().one_or_none()
+        query = _joined().where(configs.c.id == config_id)
+        row = await self._reads.run(lambda c: c.execute(query).mappings().one_or_none())
         return None if row is None else _to_config(row)
 
     async def versions(self, config_id: str) -> list[ConfigVersion]:
@@ -52,8 +54,7 @@ class ConfigRepository:
             .where(config_versions.c.config_id == config_id)
             .order_by(config_versions.c.version)
         )
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+        rows = await self._reads.run(lambda c: c.execute(query).mappings().all())
         return [ConfigVersion(**row) for row in rows]
 
     async def list(self, active: ActiveFilter, limit: int, offset: int) -> Page[PipelineConfig]:
@@ -64,9 +65,12 @@ class ConfigRepository:
             wanted = configs.c.is_active.is_(active == "true")
             query, count = query.where(wanted), count.where(wanted)
         query = query.order_by(configs.c.created_at.desc(), configs.c.id.desc())
-        async with self._engine.connect() as connection:
-            total = (await connection.execute(count)).scalar_one()
-            rows = (await connection.execute(query.limit(limit).offset(offset))).mappings().all()
+
+        def read(connection: Connection) -> tuple[int, Sequence[RowMapping]]:
+            total = connection.execute(count).scalar_one()
+            return total, connection.execute(query.limit(limit).offset(offset)).mappings().all()
+
+        total, rows = await self._reads.run(read)
         return Page([_to_config(row) for row in rows], total, limit, offset)
 
     async def deactivate(self, config_id: str, at: float) -> bool:

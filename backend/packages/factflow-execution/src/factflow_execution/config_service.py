@@ -11,6 +11,7 @@ from factflow_engine.config.issues import ConfigurationError, ValidationReport
 from factflow_engine.config.loader import LoadedConfig, PipelineConfigLoader
 from factflow_execution.config_repository import ActiveFilter, ConfigRepository
 from factflow_execution.errors import ConfigInactiveError, ConfigNotFoundError
+from factflow_execution.idempotency import Idempotency
 from factflow_execution.models import ExecutionDraft, Page, PipelineConfig, SourceType
 from factflow_foundation import ids
 from factflow_foundation.clock import Clock, SystemClock
@@ -128,7 +129,9 @@ class ConfigService:
         skip_init: bool = False,
         tag: str | None = None,
         metadata: dict[str, Any] | None = None,
+        trigger_context: dict[str, Any] | None = None,
         loaded_code: bool = False,
+        idempotency: Idempotency | None = None,
     ) -> ExecutionDraft:
         """Return the draft of an execution of the newest version.
 
@@ -144,9 +147,11 @@ class ConfigService:
             config_snapshot=config.config_yaml,
             tag=tag,
             metadata=metadata or {},
+            trigger_context=trigger_context,
             init=init,
             skip_init=skip_init,
             loaded_code=loaded_code,
+            idempotency=idempotency,
         )
 
     async def _load(self, config_yaml: str, source: str) -> LoadedConfig:

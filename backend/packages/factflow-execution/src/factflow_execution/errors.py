@@ -120,6 +120,19 @@ class InitTooLargeError(FactflowError):
         )
 
 
+class IdempotencyKeyReusedError(FactflowError):
+    """The idempotency key came with another request before."""
+
+    code: ClassVar[str] = "idempotency_key_reused"
+
+    def __init__(self, key: str, execution_id: str) -> None:
+        super().__init__(
+            f"the idempotency key {key!r} belongs to another request, which started execution "
+            f"{execution_id}",
+            hint="draw a new key for a new request; repeat a request unchanged",
+        )
+
+
 class LaunchRefusedError(FactflowError):
     """A draft asks for something no execution can have (a tag's form, an init without a target)."""
 

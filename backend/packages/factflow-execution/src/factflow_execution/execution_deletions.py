@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, Select, Update, delete, select, update
+from sqlalchemy import Connection, RowMapping, Select, Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.errors import (
     ExecutionDeletedError,
     ExecutionHeldError,
@@ -71,8 +72,14 @@ class Deletion:
 class ExecutionDeletions:
     """Enters, finds and ends deletions; every write is one transaction."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Clock | None = None,
+        reads: DatabaseReads | None = None,
+    ) -> None:
         self._engine = engine
+        self._reads = reads or DatabaseReads(engine)
         self._clock = clock or SystemClock()
 
     async def enter(self, execution_id: str, kind: DeletionKind) -> Deletion:
@@ -102,7 +109,7 @@ class ExecutionDeletions:
     async def find(self, execution_ids: Iterable[str]) -> dict[str, Deletion]:
         """Return the deletions there are of some executions, by id."""
         wanted = list(execution_ids)
-        return await whole(self._find(wanted)) if wanted else {}
+        return await self._reads.run(lambda c: _read_deletions(c, wanted)) if wanted else {}
 
     async def unfinished(self) -> list[Deletion]:
         """Return those under way, the first to come first."""
@@ -168,10 +175,6 @@ class ExecutionDeletions:
         async with self._engine.connect() as connection:
             await _check_free(connection, execution_id, without)
 
-    async def _find(self, execution_ids: Sequence[str]) -> dict[str, Deletion]:
-        async with self._engine.connect() as connection:
-            return await find_deletions(connection, execution_ids)
-
     async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
         async with self._engine.connect() as connection:
             found: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
@@ -223,11 +226,15 @@ async def find_deletions(
     connection: AsyncConnection, execution_ids: Sequence[str]
 ) -> dict[str, Deletion]:
     """Return the deletions there are of some executions, by id, as a transaction sees them."""
+    return await connection.run_sync(_read_deletions, execution_ids)
+
+
+def _read_deletions(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Deletion]:
     found: dict[str, Deletion] = {}
     for first in range(0, len(execution_ids), IDS_TOGETHER):
         some = execution_ids[first : first + IDS_TOGETHER]
         query = select(deletions).where(deletions.c.execution_id.in_(some))
-        for row in (await connection.execute(query)).mappings():
+        for row in connection.execute(query).mappings():
             found[row["execution_id"]] = _deletion(row)
     return found
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.errors import ExecutionDeletedError
 from factflow_execution.execution_deletions import find_deletions
 from factflow_execution.tables import execution_holds as holds
@@ -22,8 +23,14 @@ from factflow_foundation.whole import whole
 class ExecutionHolds:
     """Takes, finds and releases holds; every call is one transaction."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Clock | None = None,
+        reads: DatabaseReads | None = None,
+    ) -> None:
         self._engine = engine
+        self._reads = reads or DatabaseReads(engine)
         self._clock = clock or SystemClock()
 
     async def take(
@@ -45,8 +52,7 @@ class ExecutionHolds:
             .where(holds.c.execution_id == execution_id)
             .order_by(holds.c.taken_at, holds.c.holder_id)
         )
-        async with self._engine.connect() as connection:
-            return list((await connection.execute(query)).scalars())
+        return await self._reads.run(lambda connection: list(connection.execute(query).scalars()))
 
     async def release(self, holder_id: str) -> None:
         """Let go of all that an execution holds; nothing held is no error."""

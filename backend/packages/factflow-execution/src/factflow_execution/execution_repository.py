@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Insert,
     RowMapping,
     Select,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.errors import TagTakenError
 from factflow_execution.models import ExecutionStatus, ExecutionSummary, Page, PipelineExecution
 from factflow_execution.tables import execution_deletions as deletions
@@ -36,8 +38,9 @@ _SUMMARY = [column for column in executions.c if column is not executions.c.conf
 class ExecutionRepository:
     """Reads and writes executions; every write is one transaction."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, reads: DatabaseReads | None = None) -> None:
         self._engine = engine
+        self._reads = reads or DatabaseReads(engine)
 
     async def insert(self, execution: PipelineExecution) -> None:
         """Store a new execution. Raises `TagTakenError`."""
@@ -54,13 +57,18 @@ class ExecutionRepository:
         query = select(executions).where(
             or_(executions.c.execution_id == id_or_tag, executions.c.tag == id_or_tag)
         )
-        found = await whole(self._read(query))
+        found = await self._read(query)
+        return _to_execution(found[0]) if found else None
+
+    async def with_idempotency_key(self, key: str) -> PipelineExecution | None:
+        """Return the execution that was started under this key, None when there is none."""
+        found = await self._read(select(executions).where(executions.c.idempotency_key == key))
         return _to_execution(found[0]) if found else None
 
     async def tag_taken(self, tag: str) -> bool:
         """Tell whether an execution has this tag."""
         query = select(executions.c.execution_id).where(executions.c.tag == tag)
-        return bool(await whole(self._read(query)))
+        return bool(await self._read(query))
 
     async def list(
         self, status: ExecutionStatus | None, limit: int, offset: int, *, deleted: bool = False
@@ -78,10 +86,14 @@ class ExecutionRepository:
             query = query.where(executions.c.status == status)
             count = count.where(executions.c.status == status)
         query = query.order_by(executions.c.started_at.desc(), executions.c.execution_id.desc())
-        async with self._engine.connect() as connection:
-            total = (await connection.execute(count)).scalar_one()
-            rows = (await connection.execute(query.limit(limit).offset(offset))).mappings().all()
-        return Page([ExecutionSummary(**row) for row in rows], total, limit, offset)
+
+        def read(connection: Connection) -> tuple[int, list[ExecutionSummary]]:
+            total = connection.execute(count).scalar_one()
+            rows = connection.execute(query.limit(limit).offset(offset)).mappings()
+            return total, [ExecutionSummary(**row) for row in rows]
+
+        total, rows = await self._reads.run(read)
+        return Page(rows, total, limit, offset)
 
     async def move(self, execution_id: str, to: ExecutionStatus, **values: Any) -> bool:
         """Set the status, with `values` for other columns, if the present status allows it.
@@ -134,12 +146,10 @@ class ExecutionRepository:
             .where(*conditions)
             .order_by(executions.c.started_at, executions.c.execution_id)
         )
-        return [row["execution_id"] for row in await whole(self._read(query))]
+        return [row["execution_id"] for row in await self._read(query)]
 
     async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
-        async with self._engine.connect() as connection:
-            found: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
-            return found
+        return await self._reads.run(lambda c: c.execute(query).mappings().all())
 
     async def _write(self, query: Insert | Update, *, crash_point: str) -> int:
         """Run a statement as one transaction; return how many rows it changed."""

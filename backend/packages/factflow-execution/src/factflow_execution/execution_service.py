@@ -22,6 +22,7 @@ from factflow_execution.errors import (
 from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
+from factflow_execution.idempotency import IdempotentStarts
 from factflow_execution.init_payload import store_init
 from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
@@ -81,6 +82,7 @@ class ExecutionService:
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
         self.late_ends = LateEnds()
+        self.starts = IdempotentStarts(repository)
         self.waiter = ExecutionWaiter(self.get)
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
@@ -355,6 +357,9 @@ class ExecutionService:
             tag=draft.tag,
             source=draft.source,
             metadata=draft.metadata,
+            trigger_context=draft.trigger_context,
+            idempotency_key=draft.idempotency.key if draft.idempotency else None,
+            request_hash=draft.idempotency.request_hash if draft.idempotency else None,
             skip_init=draft.skip_init,
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from factflow_engine.execution_spec import MessageSource
+    from factflow_execution.idempotency import Idempotency
 
 SourceType = Literal["api", "file", "imported"]
 ExecutionStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
@@ -81,6 +82,11 @@ class ExecutionSummary:
     tag: str | None = None
     source: ExecutionSource = "api"
     metadata: dict[str, Any] = field(default_factory=dict)
+    trigger_context: dict[str, Any] | None = None
+    """What the caller says of why it was started; kept and shown, never read."""
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    """Of the request that the key came with."""
     error_info: dict[str, Any] | None = None
     message_count: int | None = None
     failed_count: int | None = None
@@ -127,6 +133,7 @@ class ExecutionDraft:
     config_snapshot: str
     tag: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    trigger_context: dict[str, Any] | None = None
     source: ExecutionSource = "api"
     init: dict[str, Any] | None = None
     skip_init: bool = False
@@ -134,3 +141,4 @@ class ExecutionDraft:
     replay_source: dict[str, Any] | None = None
     prepare: Callable[[str], Awaitable[MessageSource]] | None = None
     loaded_code: bool = False
+    idempotency: Idempotency | None = None

@@ -79,7 +79,11 @@ executions = Table(
     Column("skip_init", Boolean, nullable=False, default=False),
     Column("generation", Integer, nullable=False, default=1, server_default="1"),
     Column("last_recovery", JSON(none_as_null=True)),
+    Column("trigger_context", JSON(none_as_null=True)),
+    Column("idempotency_key", String(255)),
+    Column("request_hash", String(64)),
     UniqueConstraint("tag", name="uq_pipeline_execution_tag"),
+    Index("uq_pipeline_execution_idempotency", "idempotency_key", unique=True),
     Index("ix_pipeline_execution_started", "started_at", "execution_id"),
     Index("ix_pipeline_execution_status", "status", "started_at", "execution_id"),
 )
@@ -133,14 +137,14 @@ route_pauses = Table(
 
 
 async def create_schema(engine: AsyncEngine) -> None:
-    """Create what is missing, tables and columns; what exists is left alone."""
+    """Create what is missing: tables, columns, indexes; what exists is left alone."""
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
-        await connection.run_sync(_add_missing_columns)
+        await connection.run_sync(_add_missing)
 
 
-def _add_missing_columns(connection: Connection) -> None:
-    """Bring a database of an earlier version up to date: columns are only ever added to a table."""
+def _add_missing(connection: Connection) -> None:
+    """Bring a database of an earlier version up to date: columns and indexes are only ever added."""
     existing = inspect(connection)
     for table in metadata.tables.values():
         known = {column["name"] for column in existing.get_columns(table.name)}
@@ -148,3 +152,5 @@ def _add_missing_columns(connection: Connection) -> None:
             if column.name not in known:
                 definition = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)

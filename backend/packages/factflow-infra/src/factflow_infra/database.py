@@ -8,14 +8,15 @@ neither. One process makes one writing engine per file; the lock on the data fol
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Literal
 
 import aiosqlite
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, QueuePool
 
 BUSY_MILLISECONDS = 5_000
 READERS = 4
@@ -82,5 +83,32 @@ def sqlite_engine(
     def begin(connection: Connection) -> None:
         # The driver's own transactions leave out reads and schema changes; ours hold everything.
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def sqlite_reader(path: Path, *, pool_size: int = 2) -> Engine:
+    """Return an engine whose `pool_size` connections only read an existing file, for use in threads.
+
+    Each transaction sees one state of the file, and waits for no writer. `engine.dispose()` closes it.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    engine = create_engine(
+        URL.create("sqlite+pysqlite", database=str(path.absolute())),
+        creator=lambda: sqlite3.connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,  # the pool lends each connection to one thread at a time
+            timeout=BUSY_MILLISECONDS / 1000,
+        ),
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine

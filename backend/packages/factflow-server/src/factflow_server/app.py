@@ -21,9 +21,12 @@ from factflow_server.api import (
 )
 from factflow_server.api.schemas.errors import ErrorResponse
 from factflow_server.container import Container
+from factflow_server.middleware.bearer import BearerMiddleware
 from factflow_server.middleware.body_limit import BodyLimitMiddleware
 from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
+from factflow_server.middleware.request_head import RequestHeadMiddleware
+from factflow_server.openapi import describe
 
 PREFIX = "/api/v1"
 _DOMAINS = (
@@ -57,8 +60,12 @@ def create_app(container: Container) -> FastAPI:
         api.include_router(domain.router)
     app.include_router(api)
     errors.install(app)
+    describe(app, with_tokens=bool(container.settings.tokens))
     # The last one added is the first to be passed.
-    app.add_middleware(BodyLimitMiddleware, limit=container.settings.max_body_bytes)
-    app.add_middleware(LoopbackMiddleware, refuse=errors.answer)
+    settings = container.settings
+    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
+    app.add_middleware(RequestHeadMiddleware, refuse=errors.answer)
+    app.add_middleware(BearerMiddleware, tokens=settings.tokens, refuse=errors.answer)
+    app.add_middleware(LoopbackMiddleware, refuse=errors.answer, allowed=settings.hosts)
     app.add_middleware(CorrelationMiddleware, on_error=errors.internal_error)
     return app

@@ -48,7 +48,19 @@ def _parser() -> argparse.ArgumentParser:
         "--embedded", action="store_true", help="queue, databases and storage in one folder"
     )
     serve.add_argument("--data-dir", type=Path, help="that folder (default ./.factflow)")
-    serve.add_argument("--host", help="loopback address to listen on (default 127.0.0.1)")
+    serve.add_argument(
+        "--host", help="address to listen on (default 127.0.0.1); beyond loopback with tokens only"
+    )
+    serve.add_argument(
+        "--api-tokens-file", type=Path, help="file of access tokens: name:scope:token in each line"
+    )
+    serve.add_argument(
+        "--allowed-host",
+        dest="allowed_hosts",
+        action="append",
+        metavar="NAME",
+        help="name or address that clients may call the server by",
+    )
     serve.add_argument("--port", type=int, help="port to listen on, 0: any free (default 8000)")
     serve.add_argument("--pipelines", type=Path, help="folder of pipelines to validate at start")
     serve.add_argument(

@@ -24,6 +24,7 @@ from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.execution_deleter import ExecutionDeleter
 from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
@@ -39,7 +40,7 @@ from factflow_execution.why.service import WhyService
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
-from factflow_infra.database import sqlite_engine
+from factflow_infra.database import sqlite_engine, sqlite_reader
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
@@ -149,8 +150,10 @@ async def _join(
     await queue.start()
     lineage, lineage_repository = await _open_lineage(data_dir, stack)
 
-    repository = ExecutionRepository(database)
-    deletions = ExecutionDeletions(database, clock)
+    reads = DatabaseReads(database, sqlite_reader(data_dir.database))
+    stack.push_async_callback(reads.close)
+    repository = ExecutionRepository(database, reads)
+    deletions = ExecutionDeletions(database, clock, reads)
     usages = ExecutionUsages(database, clock)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
@@ -173,7 +176,7 @@ async def _join(
         registry=registry,
         manager=manager,
         storage=storage,
-        holds=ExecutionHolds(database, clock),
+        holds=ExecutionHolds(database, clock, reads),
         max_init_bytes=settings.max_init_bytes,
         deletions=deletions,
         clock=clock,
@@ -181,7 +184,7 @@ async def _join(
     pauses = RoutePauses(database, manager, clock)
     stack.push_async_callback(pauses.close)
     await pauses.load()
-    configs = ConfigService(ConfigRepository(database), loader, clock)
+    configs = ConfigService(ConfigRepository(database, reads), loader, clock)
     lineage_filler = LineageFiller(
         repository=repository,
         lineage=lineage,

@@ -43,6 +43,8 @@ STATUS: Mapping[str, int] = {
     "execution_held": 409,
     "execution_deleted": 410,
     "tag_taken": 409,
+    "idempotency_key_reused": 409,
+    "scope_insufficient": 403,
     "code_changed": 409,
     "config_inactive": 409,
     "init_too_large": 413,
@@ -64,6 +66,16 @@ STATUS: Mapping[str, int] = {
 }
 """HTTP status by error code; a code that is not here is an internal error."""
 
+FRAMEWORK_CODES: Mapping[int, str] = {
+    404: "endpoint_not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+"""Codes of what the framework itself refuses."""
+
+RETRY_AFTER: Mapping[int, int] = {429: 5, 503: 5}
+"""Seconds after which asking again may help."""
+
 _DATABASE_TROUBLE: Mapping[str, str] = {
     "disk is full": "free some space where the data folder is",
     "readonly database": "make the data folder writable",
@@ -84,7 +96,12 @@ def answer(
         timestamp=isoformat(SystemClock().now()),
         issues=None if issues is None else [IssueSchema.model_validate(issue) for issue in issues],
     )
-    return JSONResponse(body.model_dump(exclude_none=True), status_code=status)
+    wait = RETRY_AFTER.get(status)
+    return JSONResponse(
+        body.model_dump(exclude_none=True),
+        status_code=status,
+        headers=None if wait is None else {"Retry-After": str(wait)},
+    )
 
 
 def internal_error(error: BaseException) -> JSONResponse:
@@ -98,7 +115,7 @@ def internal_error(error: BaseException) -> JSONResponse:
     )
 
 
-async def _domain_error(_: Request, error: Exception) -> JSONResponse:
+async def _domain_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, FactflowError):
         return internal_error(error)
     status = STATUS.get(error.code)
@@ -108,7 +125,8 @@ async def _domain_error(_: Request, error: Exception) -> JSONResponse:
         return answer(400, error.code, error.message, error.hint, error.report.issues)
     if isinstance(error, ConfigurationError):
         return answer(status, error.code, error.message, error.hint, error.report.issues)
-    return answer(status, error.code, error.message, error.hint)
+    root = str(request.app.state.container.data_dir.root)
+    return answer(status, error.code, error.message.replace(root, "DATA_DIR"), error.hint)
 
 
 async def _invalid_fields(_: Request, error: Exception) -> JSONResponse:
@@ -151,7 +169,7 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return internal_error(error)
     hint = "/openapi.json lists every endpoint" if error.status_code in {404, 405} else ""
-    code = "body_too_large" if error.status_code == 413 else "invalid_request"
+    code = FRAMEWORK_CODES.get(error.status_code, "invalid_request")
     response = answer(error.status_code, code, str(error.detail), hint)
     response.headers.update(error.headers or {})
     return response

@@ -36,12 +36,12 @@ class AddressRefusedError(ServerStartError):
     code = "address_refused"
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any free one.
+def listen(host: str, port: int, *, with_tokens: bool = False) -> socket.socket:
+    """Return a listening socket; port 0 takes any free one. Beyond loopback only with access tokens.
 
     Raises `HostRefusedError`, `PortInUseError`, or `AddressRefusedError`.
     """
-    bare = check_host(host).removeprefix("[").removesuffix("]")
+    bare = check_host(host, with_tokens=with_tokens).removeprefix("[").removesuffix("]")
     family = socket.AF_INET6 if ":" in bare else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from factflow_protocols.errors import FactflowError
+from factflow_server.access_tokens import AccessTokens
 
 LOOPBACK_NAMES = frozenset({"localhost", "localhost."})
 
@@ -53,12 +55,31 @@ class ServerSettings(BaseSettings):
     """Of an execution's init payload: the YAML's with what was laid over it."""
     max_artefact_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024 * 1024
     """Of one artefact; a message whose stage makes a larger one fails."""
+    api_tokens: SecretStr | None = None
+    """`name:scope:token,…`; without any, only loopback is listened on."""
+    api_tokens_file: Path | None = None
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names and addresses, beside loopback, that clients may call the server by."""
     commit_journal: Path | None = None
     """File that a line is appended to for every commit, for whoever checks the store from outside."""
 
-    @field_validator("adapters", mode="before")
+    @functools.cached_property
+    def tokens(self) -> AccessTokens:
+        """The access tokens, read once. Raises `TokensInvalidError`."""
+        text = None if self.api_tokens is None else self.api_tokens.get_secret_value()
+        return AccessTokens.load(text, self.api_tokens_file)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """What clients may call the server by, beside loopback: the address it listens on, unless that
+        stands for all, and the hosts allowed."""
+        listening = _bare(self.host)
+        every = listening in {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
+        return frozenset(map(_bare, self.allowed_hosts)) | (set() if every else {listening})
+
+    @field_validator("adapters", "allowed_hosts", mode="before")
     @classmethod
-    def _split_adapters(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in value.replace(",", " ").split() if part)
         return value
@@ -66,7 +87,7 @@ class ServerSettings(BaseSettings):
 
 def is_loopback(host: str) -> bool:
     """Tell whether a host name or address can only be this machine (`[::1]` in brackets too)."""
-    bare = host.removeprefix("[").removesuffix("]").lower()
+    bare = _bare(host)
     if bare in LOOPBACK_NAMES:
         return True
     try:
@@ -75,12 +96,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_host(host: str) -> str:
-    """Return the host unchanged, or raise `HostRefusedError` unless it is loopback."""
-    if not is_loopback(host):
+def check_host(host: str, *, with_tokens: bool = False) -> str:
+    """Return the host unchanged, or raise `HostRefusedError` unless it is loopback or there are tokens."""
+    if not with_tokens and not is_loopback(host):
         raise HostRefusedError(
-            f"will not listen on {host!r}: this version has no access tokens, so only loopback "
-            "addresses are allowed",
-            hint="--host 127.0.0.1; put an authenticating proxy on this machine to reach it from others",
+            f"will not listen on {host!r}: without access tokens only loopback addresses are allowed",
+            hint="--host 127.0.0.1, or give tokens: FACTFLOW_API_TOKENS=name:operator:TOKEN",
         )
     return host
+
+
+def _bare(host: str) -> str:
+    return host.removeprefix("[").removesuffix("]").lower()

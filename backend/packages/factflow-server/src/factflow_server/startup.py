@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -44,12 +45,19 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
 def serve(settings: ServerSettings) -> int:
     """Serve until SIGINT or SIGTERM and return the exit code. Raises what keeps it from starting."""
     logs.configure(settings.log_level)
-    with contextlib.closing(listen(settings.host, settings.port)) as listener:
+    with contextlib.closing(_listen(settings)) as listener:
         try:
             asyncio.run(_serve(settings, listener))
         except asyncio.CancelledError:
             return EXIT_STOPPED_EARLY
     return 0
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    listener = listen(settings.host, settings.port, with_tokens=bool(settings.tokens))
+    # What runs in this process, adapters of others among it, has no need to read them.
+    os.environ.pop("FACTFLOW_API_TOKENS", None)
+    return listener
 
 
 async def _serve(settings: ServerSettings, listener: socket.socket) -> None:

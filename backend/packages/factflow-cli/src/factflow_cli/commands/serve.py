@@ -31,6 +31,21 @@ def serve(
     host: Annotated[
         str | None, typer.Option("--host", help="Address to listen on [default: 127.0.0.1]")
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allowed-host",
+            metavar="NAME",
+            help="Name or address that clients may call the server by. Repeatable.",
+        ),
+    ] = None,
+    api_tokens_file: Annotated[
+        str | None,
+        typer.Option(
+            "--api-tokens-file",
+            help="Access tokens, one name:scope:token a line [env var: FACTFLOW_API_TOKENS]",
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option("--port", min=0, max=65535, help="0 takes a free one [default: 8000]"),
@@ -75,6 +90,7 @@ def serve(
         "--data-dir": data_dir,
         "--host": host,
         "--port": port,
+        "--api-tokens-file": api_tokens_file,
         "--pipelines": pipelines,
         "--durability": durability,
         "--storage-uri": storage_uri,
@@ -83,6 +99,8 @@ def serve(
     }
     pairs = [(option, str(value)) for option, value in given.items() if value is not None]
     arguments = ["serve", "--embedded", *(part for pair in pairs for part in pair)]
+    for name in allowed_host or ():
+        arguments += ["--allowed-host", name]
     if adapters:
         arguments += ["--adapters", *adapters]
     if allow_private_networks:

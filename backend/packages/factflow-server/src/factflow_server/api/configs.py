@@ -17,8 +17,9 @@ from factflow_server.api.schemas.configs import (
     ReportSchema,
     ValidateBody,
 )
-from factflow_server.api.schemas.executions import ExecutionSchema
+from factflow_server.api.schemas.executions import ExecutionSchema, StartBody, Tag
 from factflow_server.api.schemas.paging import Limit, Offset
+from factflow_server.api.starting import KeyHeader, start
 
 router = APIRouter(prefix="/configs", tags=["configs"])
 
@@ -81,20 +82,31 @@ async def delete_config(config_id: str, services: Services) -> None:
     await services.configs.deactivate(config_id)
 
 
-@router.post("/{config_id}/run", status_code=201, operation_id="run_config")
+@router.post(
+    "/{config_id}/run",
+    status_code=201,
+    operation_id="run_config",
+    responses={200: {"model": ExecutionSchema, "description": "Started before, by this key."}},
+)
 async def run_config(
     *,
     config_id: str,
     services: Services,
+    response: Response,
     skip_init_message: bool = False,
-    tag: Annotated[str | None, Query(description="A unique name for the execution.")] = None,
+    tag: Annotated[Tag | None, Query(description="A unique name for the execution.")] = None,
     loaded_code: bool = False,
     init: Annotated[
         dict[str, Any] | None, Body(description="Laid over the YAML's init payload.")
     ] = None,
+    idempotency_key: KeyHeader = None,
 ) -> ExecutionSchema:
-    """Start an execution of a config's newest version."""
-    draft = await services.configs.draft(
-        config_id, init=init, skip_init=skip_init_message, tag=tag, loaded_code=loaded_code
+    """Start an execution of a config's newest version; 200 when this key has started it before."""
+    body = StartBody.model_construct(
+        config_id=config_id,
+        init=init,
+        skip_init_message=skip_init_message,
+        tag=tag,
+        loaded_code=loaded_code,
     )
-    return ExecutionSchema.of(await services.executions.launch(draft))
+    return await start(services, body, idempotency_key, response)

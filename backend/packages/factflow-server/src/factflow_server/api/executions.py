@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from factflow_execution.dag import dag_of
 from factflow_execution.models import ExecutionStatus, PipelineExecution
@@ -32,23 +32,23 @@ from factflow_server.api.schemas.executions import (
 from factflow_server.api.schemas.paging import Limit, Offset
 from factflow_server.api.schemas.pipelines import flow_fields
 from factflow_server.api.schemas.times import duration_ms
+from factflow_server.api.starting import KeyHeader, start
 from factflow_server.container import Container
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
 
-@router.post("", status_code=201, operation_id="start_execution")
-async def start_execution(body: StartBody, services: Services) -> ExecutionSchema:
-    """Start an execution of a config's newest version."""
-    draft = await services.configs.draft(
-        body.config_id,
-        init=body.init,
-        skip_init=body.skip_init_message,
-        tag=body.tag,
-        metadata=body.metadata or {},
-        loaded_code=body.loaded_code,
-    )
-    return ExecutionSchema.of(await services.executions.launch(draft))
+@router.post(
+    "",
+    status_code=201,
+    operation_id="start_execution",
+    responses={200: {"model": ExecutionSchema, "description": "Started before, by this key."}},
+)
+async def start_execution(
+    body: StartBody, services: Services, response: Response, idempotency_key: KeyHeader = None
+) -> ExecutionSchema:
+    """Start an execution of a config's newest version; 200 when this key has started it before."""
+    return await start(services, body, idempotency_key, response)
 
 
 @router.get("", operation_id="list_executions")
@@ -85,6 +85,8 @@ async def get_execution(execution_id: str, services: Services) -> ExecutionDetai
         **execution_fields(execution, deletion),
         config_snapshot=execution.config_snapshot,
         metadata=execution.metadata,
+        trigger_context=execution.trigger_context,
+        idempotency_key=execution.idempotency_key,
         error_info=execution.error_info,
         held_by=await services.executions.holds.held_by(execution.execution_id),
         plan=None if plan is None else PlanProgressSchema.model_validate(plan),

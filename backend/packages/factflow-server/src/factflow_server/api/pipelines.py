@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from factflow_server.api.dependencies import Services
+from factflow_server.api.dependencies import Caller, Services
 from factflow_server.api.schemas.pipelines import (
     PauseSchema,
     PipelinesResponse,
@@ -47,14 +47,14 @@ async def list_pipelines(services: Services, execution_id: str | None = None) ->
 
 @router.patch("/{route_id}", operation_id="update_pipeline_state")
 async def update_pipeline_state(
-    route_id: str, body: RouteStateBody, services: Services
+    route_id: str, body: RouteStateBody, services: Services, caller: Caller
 ) -> RouteStateResponse:
     """Pause or resume a route by name, in all executions, those to come included."""
     if body.state == "paused":
         pause = await services.pauses.pause(
             route_id,
             reason=body.reason,
-            paused_by=body.requested_by,
+            paused_by=body.requested_by or (caller.name if caller else None),
             until=None if body.until is None else body.until.timestamp(),
         )
         done, changed = PauseSchema.of(pause), True

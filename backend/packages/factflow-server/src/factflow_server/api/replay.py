@@ -3,13 +3,15 @@ trees of executions, and comparisons of two."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from factflow_execution.models import PipelineExecution
 from factflow_replay.replay.execution_diff import ExecutionDiffs
 from factflow_replay.replay.execution_tree import ExecutionTrees
-from factflow_server.api.dependencies import Services
+from factflow_replay.replay.models import ReplayResult
+from factflow_server.api.dependencies import Caller, Services, require_operator
 from factflow_server.api.schemas.comparison import DiffResponse, TreeSchema
 from factflow_server.api.schemas.replay import (
     ReplayBody,
@@ -17,28 +19,54 @@ from factflow_server.api.schemas.replay import (
     ReplayPlanResponse,
     ReplayResponse,
 )
+from factflow_server.api.starting import KeyHeader, idempotency_of
 from factflow_server.container import Container
 
 router = APIRouter(tags=["replay"])
 
 Answer = ReplayResponse | ReplayPlanResponse
+NOTHING_STARTED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Answer, "description": "The plan alone, or what this key has started before."}
+}
 
 
-@router.post("/executions/{execution_id}/replay", status_code=201, operation_id="replay_execution")
+@router.post(
+    "/executions/{execution_id}/replay",
+    status_code=201,
+    operation_id="replay_execution",
+    responses=NOTHING_STARTED,
+)
 async def replay_execution(
-    execution_id: str, body: ReplayBody, services: Services, response: Response
+    *,
+    execution_id: str,
+    body: ReplayBody,
+    services: Services,
+    caller: Caller,
+    response: Response,
+    idempotency_key: KeyHeader = None,
 ) -> Answer:
     """Continue from what a stage of this execution left, in a new execution.
 
-    With `dry_run` nothing is started: 200 and the plan.
+    With `dry_run` nothing is started: 200 and the plan. 200 also when this key has started it before.
     """
-    return await _replay(services, execution_id, body, response)
+    if not body.dry_run:
+        require_operator(caller)
+    return await _replay(services, execution_id, body, idempotency_key, response)
 
 
-@router.post("/replay", status_code=201, operation_id="execute_replay")
-async def execute_replay(body: ReplayFromBody, services: Services, response: Response) -> Answer:
+@router.post("/replay", status_code=201, operation_id="execute_replay", responses=NOTHING_STARTED)
+async def execute_replay(
+    *,
+    body: ReplayFromBody,
+    services: Services,
+    caller: Caller,
+    response: Response,
+    idempotency_key: KeyHeader = None,
+) -> Answer:
     """The same, naming the source in the body."""
-    return await _replay(services, body.from_execution_id, body, response)
+    if not body.dry_run:
+        require_operator(caller)
+    return await _replay(services, body.from_execution_id, body, idempotency_key, response)
 
 
 @router.get("/executions/{execution_id}/tree", operation_id="get_execution_tree")
@@ -67,9 +95,24 @@ async def diff_executions(
     )
 
 
-async def _replay(services: Container, source: str, body: ReplayBody, response: Response) -> Answer:
-    request = body.request(source)
+async def _replay(
+    services: Container, source: str, body: ReplayBody, header: str | None, response: Response
+) -> Answer:
+    idempotency = idempotency_of(header, body, body.idempotency_key, from_execution_id=source)
+    request = body.request(source, idempotency)
     if body.dry_run:
         response.status_code = 200
         return ReplayPlanResponse.of_plan(await services.replay.plan(request))
-    return ReplayResponse.of_result(await services.replay.replay(request))
+    if idempotency is None:
+        return ReplayResponse.of_result(await services.replay.replay(request))
+    results: list[ReplayResult] = []
+
+    async def begin() -> PipelineExecution:
+        results.append(await services.replay.replay(request))
+        return results[0].execution
+
+    execution, started = await services.executions.starts.once(idempotency, begin)
+    if started:
+        return ReplayResponse.of_result(results[0])
+    response.status_code = 200
+    return ReplayResponse.of_repeat(execution)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from factflow_server.api.dependencies import Services
+from factflow_server.api.dependencies import Caller, Services
 from factflow_server.api.schemas.paging import Limit, Offset
 from factflow_server.api.schemas.system import ComponentSchema, HealthResponse, StorageResponse
 from factflow_server.health import overall
@@ -15,15 +16,21 @@ router = APIRouter(prefix="/system", tags=["system"])
 
 
 @router.get("/health", operation_id="get_health")
-async def get_health(services: Services) -> HealthResponse:
+async def get_health(services: Services, caller: Caller) -> HealthResponse:
     """Get how the server's parts are; 200 whenever it answers at all."""
     components = await services.health.check()
+    is_operator = caller is None or caller.may_change
+    if not is_operator:
+        root = str(services.data_dir.root)
+        components = [
+            replace(part, message=part.message.replace(root, "DATA_DIR")) for part in components
+        ]
     return HealthResponse(
         status=overall(components),
         components=[ComponentSchema.model_validate(component) for component in components],
         version=services.version,
         uptime_seconds=round(max(0.0, services.clock.now() - services.started_at), 3),
-        data_dir=str(services.data_dir.root),
+        data_dir=str(services.data_dir.root) if is_operator else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,16 +15,23 @@ from factflow_server.api.schemas.paging import PageSchema
 from factflow_server.api.schemas.pipelines import FlowSchema
 from factflow_server.api.schemas.times import duration_ms, iso
 
+Tag = Annotated[str, Field(min_length=1, max_length=128)]
+IdempotencyKey = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+
 
 class StartBody(BaseModel):
     """An execution to be started. `init` is laid over the YAML's init payload."""
 
     model_config = ConfigDict(extra="forbid")
 
-    config_id: str
+    config_id: str = Field(min_length=1, max_length=200)
     init: dict[str, Any] | None = None
-    tag: str | None = None
+    tag: Tag | None = None
     metadata: dict[str, Any] | None = None
+    trigger_context: dict[str, Any] | None = None
+    """Why it is started, in words of the caller's own; kept and shown."""
+    idempotency_key: IdempotencyKey | None = None
+    """The same key gives the same execution; `Idempotency-Key` as a header says the same."""
     skip_init_message: bool = False
     loaded_code: bool = False
 
@@ -133,6 +140,8 @@ class ExecutionDetailSchema(ExecutionSchema):
 
     config_snapshot: str
     metadata: dict[str, Any]
+    trigger_context: dict[str, Any] | None
+    idempotency_key: str | None
     error_info: dict[str, Any] | None
     held_by: list[str]
     """Executions that still read what this one stored: replays that have not completed."""

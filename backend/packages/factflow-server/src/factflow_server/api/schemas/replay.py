@@ -7,8 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from factflow_execution.idempotency import Idempotency
+from factflow_execution.models import PipelineExecution
 from factflow_replay.replay.models import ReplayPlan, ReplayRequest, ReplayResult
-from factflow_server.api.schemas.executions import ExecutionSchema, execution_fields
+from factflow_server.api.schemas.executions import (
+    ExecutionSchema,
+    IdempotencyKey,
+    Tag,
+    execution_fields,
+)
 
 MOST_IDS = 100_000
 """So many fit into a request."""
@@ -32,15 +39,17 @@ class ReplayBody(BaseModel):
     where: list[Annotated[str, Field(min_length=1, max_length=2_000)]] = Field(
         default_factory=list, max_length=100
     )
-    sample: Annotated[int, Field(ge=1)] | None = None
+    sample: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     overrides: dict[Name, Any] = Field(default_factory=dict, alias="set", max_length=200)
     config_id: Name | None = None
-    tag: str | None = None
+    tag: Tag | None = None
     metadata: dict[str, Any] | None = None
+    trigger_context: dict[str, Any] | None = None
+    idempotency_key: IdempotencyKey | None = None
     loaded_code: bool = False
     dry_run: bool = False
 
-    def request(self, source: str) -> ReplayRequest:
+    def request(self, source: str, idempotency: Idempotency | None) -> ReplayRequest:
         """Return what is asked of the service."""
         return ReplayRequest(
             from_execution_id=source,
@@ -57,6 +66,8 @@ class ReplayBody(BaseModel):
             sample=self.sample,
             overrides=self.overrides,
             config_id=self.config_id,
+            trigger_context=self.trigger_context,
+            idempotency=idempotency,
         )
 
 
@@ -188,6 +199,27 @@ class ReplayResponse(ExecutionSchema, PlanFields):
             objects_published=result.objects_found,
         )
 
+    @classmethod
+    def of_repeat(cls, execution: PipelineExecution) -> ReplayResponse:
+        """Return what a repeated request is told: the execution as it is now, and what it keeps of its
+        plan. Stages and differences are not kept."""
+        source = execution.replay_source or {}
+        counts = source.get("selected", {})
+        return cls(
+            **execution_fields(execution),
+            **{name: source.get(name) for name in ("from_execution_id", "from_stage")},
+            **{name: source.get(name) for name in ("to_route", "to_queue", "plan_hash")},
+            overlays=source.get("with", []),
+            objects_found=source.get("planned_messages", 0),
+            objects_published=source.get("planned_messages", 0),
+            entries=[EntrySchema(**entry) for entry in source.get("entries", ())],
+            selected=SelectedSchema(**_only(SelectedSchema, counts)),
+            not_selected=NotSelectedSchema(**_only(NotSelectedSchema, counts)),
+            stages=[],
+            config_differences=[],
+            note="started before, under this idempotency key",
+        )
+
 
 def plan_fields(plan: ReplayPlan) -> dict[str, Any]:
     """Return what both answers say of a plan."""
@@ -212,4 +244,4 @@ def plan_fields(plan: ReplayPlan) -> dict[str, Any]:
 
 
 def _only(model: type[BaseModel], counts: dict[str, int]) -> dict[str, int]:
-    return {name: counts[name] for name in model.model_fields}
+    return {name: counts[name] for name in model.model_fields if name in counts}

@@ -31,7 +31,8 @@ class HealthResponse(BaseModel):
     components: list[ComponentSchema]
     version: str
     uptime_seconds: float
-    data_dir: str
+    data_dir: str | None
+    """Shown to whoever may change something."""
 
 
 class DatabaseFileSchema(BaseModel):

@@ -76,6 +76,12 @@ class DetachedReplayService:
             return await writer.close()
 
         execution = await self._executions.launch(
-            replace(prepared.draft, replay_source=replay_source, prepare=prepare)
+            replace(
+                prepared.draft,
+                replay_source=replay_source,
+                prepare=prepare,
+                trigger_context=request.trigger_context,
+                idempotency=request.idempotency,
+            )
         )
         return ReplayResult(execution=execution, plan=plans[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from factflow_execution.idempotency import Idempotency
 from factflow_execution.models import PipelineExecution
 
 Only = Literal["failed"]
@@ -39,6 +40,8 @@ class ReplayRequest:
     sample: int | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     config_id: str | None = None
+    trigger_context: dict[str, Any] | None = None
+    idempotency: Idempotency | None = None
 
 
 @dataclass(slots=True)
