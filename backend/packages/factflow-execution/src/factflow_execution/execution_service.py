@@ -19,6 +19,7 @@ from factflow_execution.errors import (
     ServerStoppingError,
     TagTakenError,
 )
+from factflow_execution.execution_events import Event, ending
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.init_payload import store_init
@@ -35,6 +36,7 @@ from factflow_execution.waiter import ExecutionWaiter
 from factflow_foundation import ids, keys, logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_protocols.errors import FactflowError
+from factflow_protocols.queue import Progress
 from factflow_protocols.storage import StorageProtocol
 
 UNDO_SECONDS = 2.0
@@ -76,6 +78,8 @@ class ExecutionService:
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
         self.late_ends = LateEnds()
+        self.awaiting_recovery: set[str] = set()
+        """Interrupted executions that this process is still to take up, or to give up."""
         self.waiter = ExecutionWaiter(self.get)
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
@@ -133,7 +137,7 @@ class ExecutionService:
                 hint="only running and interrupted executions can be cancelled",
             )
         execution_id = execution.execution_id
-        await self._repository.request_cancel(execution_id)
+        await self._repository.request_cancel(execution_id, self._clock.now())
         launching = self._launching.get(execution_id)
         if launching is not None:
             await launching.wait()
@@ -183,7 +187,13 @@ class ExecutionService:
                 error_info={"message": "the server ended before this execution did"},
                 lineage_gap=max(gap, 1),  # what had not been written yet went with the process
             )
+        self.awaiting_recovery = set(await self._repository.with_status("interrupted"))
         return orphans
+
+    def recovery_is_over(self, execution_id: str) -> None:
+        """Take note that nobody will take an execution up that is still interrupted."""
+        self.awaiting_recovery.discard(execution_id)
+        self._repository.events.tell(execution_id)
 
     async def resume(self, execution_id: str, source: MessageSource | None) -> PipelineExecution:
         """Take an interrupted execution up where it stood, as soon as there is a slot.
@@ -212,7 +222,8 @@ class ExecutionService:
             values: dict[str, Any] = {"error_info": _error_info(error)}
             if count is not None:
                 values["recoveries"] = count  # a try that came to nothing is none
-            if not await self._repository.move(execution_id, "interrupted", **values):
+            event = ending("interrupted", self._clock.now(), values)
+            if not await self._repository.move(execution_id, "interrupted", event, **values):
                 await self._repository.update(execution_id, **values)
             raise
         finally:
@@ -222,16 +233,18 @@ class ExecutionService:
 
     async def _move_to_running(self, execution: PipelineExecution) -> PipelineExecution:
         found = await self._manager.found_in_queue(execution.execution_id, execution.generation)
+        now = self._clock.now()
         moved = await self._repository.move(
             execution.execution_id,
             "running",
+            Event("resumed", now, {"status": "running", "source": _source(found)}),
             completed_at=None,
             error_info=None,
             recoveries=execution.recoveries + 1,
             generation=execution.generation + (found is None),
             last_recovery={
-                "at": self._clock.now(),
-                "source": "records" if found is None else "queue",
+                "at": now,
+                "source": _source(found),
                 "announced": None if found is None else found.announced,
                 "settled": None if found is None else found.settled,
             },
@@ -351,9 +364,9 @@ class ExecutionService:
     async def _end(
         self, execution_id: str, status: ExecutionStatus, **values: Any
     ) -> PipelineExecution:
-        moved = await self._repository.move(
-            execution_id, status, completed_at=self._clock.now(), **values
-        )
+        now = self._clock.now()
+        event = ending(status, now, values)
+        moved = await self._repository.move(execution_id, status, event, completed_at=now, **values)
         execution = await self.get(execution_id)
         if not moved:
             _log.info(
@@ -367,6 +380,10 @@ class ExecutionService:
         if execution.ended:
             self.waiter.resolve(execution)
         return execution
+
+
+def _source(found: Progress | None) -> str:
+    return "records" if found is None else "queue"
 
 
 def _error_info(error: BaseException) -> dict[str, Any]:

@@ -7,13 +7,14 @@ before one takes them again, so that a server that dies in between finds what wa
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_engine.config.models import NAME_PATTERN
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.execution_events import Event, ExecutionEvents
 from factflow_execution.tables import route_pauses
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_foundation.crash_points import reach
@@ -45,8 +46,13 @@ class RoutePauses:
     """Pauses and resumes routes. `load` is to be awaited before the first execution starts."""
 
     def __init__(
-        self, engine: AsyncEngine, manager: OrchestratorManager, clock: Clock | None = None
+        self,
+        engine: AsyncEngine,
+        manager: OrchestratorManager,
+        clock: Clock | None = None,
+        events: ExecutionEvents | None = None,
     ) -> None:
+        self._events = events or ExecutionEvents(engine)
         self._engine = engine
         self._manager = manager
         self._clock = clock or SystemClock()
@@ -86,9 +92,11 @@ class RoutePauses:
                     reason=reason or before.reason,
                 )
                 await connection.execute(update(route_pauses).where(this).values(asdict(pause)))
+            told = await self._add_events(connection, "route_paused", route_id, asdict(pause))
             reach("route.pause.before")
         reach("route.pause.after")
         self._manager.pause(route_id)
+        self._tell(told)
         return pause
 
     async def resume(self, route_id: str) -> bool:
@@ -96,7 +104,35 @@ class RoutePauses:
         query = delete(route_pauses).where(route_pauses.c.route_id == route_id)
         async with self._engine.begin() as connection:
             found = (await connection.execute(query)).rowcount > 0
+            told = await self._add_events(connection, "route_resumed", route_id) if found else []
             reach("route.resume.before")
         reach("route.resume.after")
         self._manager.resume(route_id)
+        self._tell(told)
         return found
+
+    async def _add_events(
+        self,
+        connection: AsyncConnection,
+        kind: str,
+        route_id: str,
+        pause: dict[str, Any] | None = None,
+    ) -> list[str]:
+        """Write an event for each execution that runs the route; return their ids."""
+        data = {"route_id": route_id}
+        for name in ("paused_by", "reason"):
+            if pause is not None:
+                data[name] = pause[name]
+        running = [
+            execution_id
+            for execution_id in self._manager.running()
+            if any(route.route_id == route_id for route in self._manager.runtime(execution_id))
+        ]
+        for execution_id in running:
+            event = Event(kind, self._clock.now(), data)
+            await self._events.add(connection, execution_id, event)
+        return running
+
+    def _tell(self, execution_ids: list[str]) -> None:
+        for execution_id in execution_ids:
+            self._events.tell(execution_id)

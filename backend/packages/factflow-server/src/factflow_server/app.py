@@ -15,6 +15,7 @@ from factflow_server.api import (
     pipelines,
     replay,
     storage,
+    streams,
     system,
 )
 from factflow_server.api.schemas.errors import ErrorResponse
@@ -24,7 +25,7 @@ from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
-_DOMAINS = (configs, executions, pipelines, replay, storage, lineage, adapters, system)
+_DOMAINS = (configs, executions, streams, pipelines, replay, storage, lineage, adapters, system)
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

@@ -24,13 +24,17 @@ from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.execution_event_streamer import ExecutionEventStreamer
+from factflow_execution.execution_events import ExecutionEvents
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.storage_event_streamer import StorageEventStreamer
 from factflow_foundation import logs
+from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
 from factflow_infra.database import sqlite_engine
@@ -86,6 +90,9 @@ class Container:
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
+    changes: Changes
+    event_streams: ExecutionEventStreamer
+    storage_streams: StorageEventStreamer
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
@@ -93,6 +100,7 @@ class Container:
         await self.lineage_filler.close()
         await self.executions.close()
         await self.manager.stop(grace_seconds)
+        self.changes.close()
 
 
 @contextlib.asynccontextmanager
@@ -135,9 +143,10 @@ async def _join(
     )
     stack.push_async_callback(queue.close)
     await queue.start()
-    lineage, lineage_repository = await _open_lineage(data_dir, stack)
-
-    repository = ExecutionRepository(database)
+    changes = Changes()
+    lineage, lineage_repository = await _open_lineage(data_dir, stack, changes)
+    events = ExecutionEvents(database, changes)
+    repository = ExecutionRepository(database, events)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
@@ -161,7 +170,8 @@ async def _join(
         holds=ExecutionHolds(database, clock),
         clock=clock,
     )
-    pauses = RoutePauses(database, manager, clock)
+    progress = ProgressService(lineage_repository, manager)
+    pauses = RoutePauses(database, manager, clock, events)
     await pauses.load()
     configs = ConfigService(ConfigRepository(database), loader, clock)
     lineage_filler = LineageFiller(
@@ -184,7 +194,7 @@ async def _join(
         loader=loader,
         executions=executions,
         pauses=pauses,
-        progress=ProgressService(lineage_repository, manager),
+        progress=progress,
         health=HealthService(
             database=database,
             storage=storage,
@@ -206,6 +216,9 @@ async def _join(
         ),
         recovery=RecoveryManager(executions, storage),
         lineage_filler=lineage_filler,
+        changes=changes,
+        event_streams=ExecutionEventStreamer(executions, events, progress, changes),
+        storage_streams=StorageEventStreamer(executions, lineage, lineage_repository),
     )
 
 
@@ -223,14 +236,14 @@ async def _open_database(
 
 
 async def _open_lineage(
-    data_dir: DataDir, stack: contextlib.AsyncExitStack
+    data_dir: DataDir, stack: contextlib.AsyncExitStack, changes: Changes
 ) -> tuple[LineageService, PipelineLineageRepository]:
     """Open lineage for writing and for reading; a database in trouble does not keep us from starting."""
     writing = sqlite_engine(data_dir.lineage, many_writes=True)
     stack.push_async_callback(writing.dispose)
     reading = sqlite_engine(data_dir.lineage, read_only=True)
     stack.push_async_callback(reading.dispose)
-    lineage = LineageService(writing)
+    lineage = LineageService(writing, changes=changes)
     await lineage.start()
     stack.push_async_callback(lineage.close)
     return lineage, PipelineLineageRepository(reading)
