@@ -86,6 +86,12 @@ def write_json(value: Any) -> None:
     write_text(_JSON_CONTROLS.sub(_json_code, text) + "\n")
 
 
+def write_json_line(value: Any) -> None:
+    """Write a value to stdout as JSON on one line."""
+    text = json.dumps(value, ensure_ascii=False)
+    write_text(_JSON_CONTROLS.sub(_json_code, text) + "\n")
+
+
 def say(message: str) -> None:
     """Tell the person something beside the result: one line on stderr."""
     _stderr(one_line(message))

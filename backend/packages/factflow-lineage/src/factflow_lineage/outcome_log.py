@@ -24,6 +24,7 @@ from factflow_lineage.row_search import execution_number
 from factflow_lineage.tables import identity, late_ends, rows, stages
 
 NUMBERS_PER_STEP = 20_000
+PAGE = 200
 BEGINNING = "0"
 """The name of the place before the first outcome."""
 
@@ -50,7 +51,7 @@ async def read_page(
     after: int,
     *,
     route_id: str | None = None,
-    limit: int = 500,
+    limit: int = PAGE,
 ) -> OutcomePage:
     """Return up to `limit` outcomes behind a number, of one route if wanted. Of a stretch with none it
     returns where the next may be."""

@@ -18,7 +18,7 @@ from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.filters import LineageFilter, check_page
 from factflow_lineage.listing import LineagePage, count_matching, list_rows, read_chosen
 from factflow_lineage.models import PipelineLineageEntry
-from factflow_lineage.outcome_log import OutcomePage
+from factflow_lineage.outcome_log import PAGE, OutcomePage
 from factflow_lineage.row_search import execution_number, find_row
 from factflow_lineage.stats import (
     ExecutionCounts,
@@ -98,7 +98,7 @@ class PipelineLineageRepository:
             return await read_counts(connection, execution_id)
 
     async def outcomes(
-        self, execution_id: str, after: int, *, route_id: str | None = None, limit: int = 500
+        self, execution_id: str, after: int, *, route_id: str | None = None, limit: int = PAGE
     ) -> OutcomePage:
         """Return committed outcomes in the order in which they were written, behind one of them."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.sse import EventSourceResponse
 
 from factflow_server import server_sent
 from factflow_server.api.dependencies import Services
@@ -31,7 +30,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/{execution_id}/events",
     operation_id="stream_execution_events",
-    response_class=EventSourceResponse,
+    response_class=server_sent.EventStreamResponse,
     responses=_RESPONSES,
 )
 async def stream_execution_events(
@@ -52,7 +51,7 @@ async def stream_execution_events(
 @router.get(
     "/{execution_id}/storage-stream",
     operation_id="stream_execution_storage",
-    response_class=EventSourceResponse,
+    response_class=server_sent.EventStreamResponse,
     responses=_RESPONSES,
 )
 async def stream_execution_storage(  # noqa: PLR0917 - FastAPI passes them by name
