@@ -31,7 +31,7 @@ COMMANDS = [
     ],
     *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
     "selftest chaos",
-    *[f"storage {name}" for name in ["list", "get", "metadata", "export"]],
+    *[f"storage {name}" for name in ["list", "get", "metadata", "watch", "export"]],
     *[
         f"lineage {name}"
         for name in ["list", "get", "chain", "batch", "children", "failures", "stats"]
@@ -109,6 +109,7 @@ def test_help_loads_neither_http_client_nor_rich() -> None:
         (["execution", "get", ""], "empty"),
         (["storage", "get", ""], "empty"),
         (["storage", "list"], "--execution"),
+        (["storage", "watch"], "--execution"),
         (["config", "list", "--active", "--all"], "exclude each other"),
         (["config", "run", "x", "--init", "url"], "no '='"),
         (["config", "create", "-f", "missing.yaml"], "missing.yaml"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .listener import Asked, Stub, error, not_found
+from .listener import Asked, Stub, Told, error, not_found
 from .rows import (
     BINARY_KEY,
     CHILD_ROW,
@@ -19,11 +19,13 @@ from .rows import (
     ROW,
     RUN,
     config,
-    ended,
+    end,
     execution,
     failed_row,
+    outcomes,
     page,
     pipelines,
+    progress,
     replay,
     routes,
     row,
@@ -31,7 +33,7 @@ from .rows import (
 )
 
 # Tests take these from here, beside what `content` is made of.
-__all__ = ["MESSAGE", "Stub", "error", "not_found"]
+__all__ = ["MESSAGE", "Stub", "Told", "error", "events", "not_found", "progress"]
 
 
 def validation(asked: Asked) -> dict[str, Any]:
@@ -43,6 +45,11 @@ def validation(asked: Asked) -> dict[str, Any]:
         "error_count": int(bad),
         "warning_count": 0,
     }
+
+
+def events(status: str, execution_id: str = RUN) -> Told:
+    """Return the stream of an execution that ends so."""
+    return Told([progress(), ("end", end(status, execution_id))])
 
 
 def content() -> dict[str, Any]:
@@ -89,7 +96,8 @@ def content() -> dict[str, Any]:
                 {"from_route": "clean", "to_route": "crawl", "queue": "crawl_in"},
             ],
         },
-        f"POST {run}/wait": ended(RUN, "completed"),
+        f"GET {run}/events": events("completed"),
+        f"GET {run}/storage-stream": Told([*outcomes(), ("end", end("failed"))]),
         f"POST {run}/cancel": {
             "success": True,
             "execution_id": RUN,
@@ -98,7 +106,7 @@ def content() -> dict[str, Any]:
             "message": "cancelled",
         },
         f"POST {run}/replay": (201, replay()),
-        f"POST /executions/{OTHER_RUN}/wait": ended(OTHER_RUN, "completed"),
+        f"GET /executions/{OTHER_RUN}/events": events("completed", OTHER_RUN),
         f"GET /executions/{OTHER_RUN}": execution(execution_id=OTHER_RUN),
         f"GET /executions/{OTHER_RUN}/routes": {"execution_id": OTHER_RUN, "routes": routes()},
         "GET /storage/objects": page(
