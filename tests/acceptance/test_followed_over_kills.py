@@ -24,8 +24,7 @@ version: "1.0"
 name: followed
 routes:
   numbers:
-    inbound: {{queue: numbers}}
-    concurrency: 16
+    inbound: {{queue: numbers, concurrency: 16}}
     adapters:
       - {{type: fan, config: {{count: {NUMBERS}}}}}
       - {{type: journal, config: {{journal: JOURNAL, seconds: 0.02}}}}

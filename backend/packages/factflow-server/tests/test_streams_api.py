@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
@@ -21,7 +22,16 @@ from factflow_server.settings import ServerSettings
 from factflow_server.startup import running
 from factflow_testing.waiting import eventually
 
-Event = httpx2.ServerSentEvent
+
+class Event(NamedTuple):
+    """One event, as it came."""
+
+    event: str
+    id: str
+    data: str
+
+    def json(self) -> Any:
+        return json.loads(self.data)
 
 
 @asynccontextmanager
@@ -47,14 +57,14 @@ async def launch(client: httpx2.AsyncClient, config_yaml: str, **init: Any) -> s
 
 async def events(
     client: httpx2.AsyncClient, where: str, last_id: str | None = None, **query: Any
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Yield what a stream tells, without blocks that only carry an id."""
     headers = {} if last_id is None else {"Last-Event-ID": last_id}
     async with client.sse(where, headers=headers, params=query) as source:
         source.response.raise_for_status()
         async for event in source:
             if event.data:
-                yield event
+                yield Event(event.event, event.id, event.data)
 
 
 async def whole(client: httpx2.AsyncClient, where: str, **query: Any) -> list[Event]:
@@ -182,7 +192,12 @@ async def test_reconnects_lose_and_repeat_nothing(
 async def _all_rows(client: httpx2.AsyncClient, run: str, route: str) -> Counter[tuple[Any, ...]]:
     rows: list[dict[str, Any]] = []
     while True:
-        query = {"execution_id": run, "route_id": route, "limit": 1000, "offset": len(rows)}
+        query: dict[str, Any] = {
+            "execution_id": run,
+            "route_id": route,
+            "limit": 1000,
+            "offset": len(rows),
+        }
         page = (await client.get("/lineage", params=query)).json()
         rows += page["entries"]
         if not page["has_more"]:
