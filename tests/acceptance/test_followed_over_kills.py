@@ -52,7 +52,7 @@ class _Client:
             for event in source:
                 self.last_id = event.id or self.last_id
                 if event.event == "end":
-                    self.ended = event.json()  # type: ignore[assignment] - a JSON object
+                    self.ended = json.loads(event.data)
                     return
                 if event.data:
                     self.told.append(json.loads(event.data))
@@ -64,8 +64,8 @@ class _Client:
 def test_reconnects_over_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
     """Also rows that lineage had lost with the process, and that recovery made again."""
     chance = random.Random(11)
-    adapters = ("--adapters", "factflow_testing.adapters")
-    adapters += ("--adapters", "factflow_testing.journal_adapter")
+    modules = ("factflow_testing.adapters", "factflow_testing.journal_adapter")
+    adapters = [part for module in modules for part in ("--adapters", module)]
     pipeline = PIPELINE.replace("JOURNAL", str(tmp_path / "journal"))
     with ServerProcess(tmp_path / "data", *adapters) as server:
         run = server.run(server.create(pipeline))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from dataclasses import dataclass
 from typing import Any
 
 from factflow_engine.config.loader import PipelineConfigLoader, config_hash
@@ -19,6 +18,7 @@ from factflow_execution.errors import (
     ServerStoppingError,
     TagTakenError,
 )
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_events import Event, ending
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
@@ -26,6 +26,7 @@ from factflow_execution.init_payload import store_init
 from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
 from factflow_execution.models import (
+    Cancellation,
     ExecutionDraft,
     ExecutionStatus,
     ExecutionSummary,
@@ -44,15 +45,6 @@ UNDO_SECONDS = 2.0
 _log = logs.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Cancellation:
-    """An execution's status before and after it was asked to stop."""
-
-    execution_id: str
-    previous_status: ExecutionStatus
-    current_status: ExecutionStatus
-
-
 class ExecutionService:
     """Starts, ends and finds executions. `finished` is to be the manager's `on_finished`; `holds` are
     released here, when their holder has completed or was never entered."""
@@ -66,6 +58,7 @@ class ExecutionService:
         manager: OrchestratorManager,
         storage: StorageProtocol,
         holds: ExecutionHolds,
+        deletions: ExecutionDeletions,
         clock: Clock | None = None,
     ) -> None:
         self._repository = repository
@@ -74,6 +67,7 @@ class ExecutionService:
         self._manager = manager
         self._storage = storage
         self.holds = holds
+        self.deletions = deletions
         self._clock = clock or SystemClock()
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
@@ -119,10 +113,24 @@ class ExecutionService:
         return execution
 
     async def list(
-        self, status: ExecutionStatus | None = None, limit: int = 50, offset: int = 0
+        self,
+        status: ExecutionStatus | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        *,
+        deleted: bool = False,
     ) -> Page[ExecutionSummary]:
-        """Return a page of executions, newest first."""
-        return await self._repository.list(status, limit, offset)
+        """Return a page of executions, newest first; with `deleted` those too that were deleted."""
+        return await self._repository.list(status, limit, offset, deleted=deleted)
+
+    async def stored(self, id_or_tag: str) -> PipelineExecution:
+        """Return the execution with this id or tag, whose records are in storage.
+
+        Raises `ExecutionNotFoundError`, and `ExecutionDeletedError` when it was or is being deleted.
+        """
+        execution = await self.get(id_or_tag)
+        await self.deletions.check(execution.execution_id)
+        return execution
 
     async def cancel(self, id_or_tag: str, grace_seconds: float = 10.0) -> Cancellation:
         """Stop an execution; messages in hand have `grace_seconds` to end by themselves.

@@ -134,3 +134,12 @@ class ExecutionDraft:
     replay_source: dict[str, Any] | None = None
     prepare: Callable[[str], Awaitable[MessageSource]] | None = None
     loaded_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """An execution's status before and after it was asked to stop."""
+
+    execution_id: str
+    previous_status: ExecutionStatus
+    current_status: ExecutionStatus

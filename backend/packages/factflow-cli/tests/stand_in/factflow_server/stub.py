@@ -18,10 +18,13 @@ from .rows import (
     ROOT_ROW,
     ROW,
     RUN,
+    chosen,
     config,
+    deletion,
     end,
     execution,
     failed_row,
+    level,
     outcomes,
     page,
     pipelines,
@@ -30,10 +33,11 @@ from .rows import (
     routes,
     row,
     stages,
+    usage,
 )
 
 # Tests take these from here, beside what `content` is made of.
-__all__ = ["MESSAGE", "Stub", "Told", "error", "events", "not_found", "progress"]
+__all__ = ["MESSAGE", "Stub", "Told", "deletion", "error", "events", "not_found", "progress"]
 
 
 def validation(asked: Asked) -> dict[str, Any]:
@@ -122,6 +126,11 @@ def content() -> dict[str, Any]:
             ],
             total=340,
         ),
+        "GET /storage/browse": level(),
+        "GET /system/storage": usage(),
+        "POST /executions/delete": chosen,
+        f"GET {run}/deletion": deletion("deleted"),
+        f"GET /executions/{OTHER_RUN}/deletion": deletion("deleted"),
         f"GET /storage/objects/{KEY}": PAGE,
         f"GET /storage/objects/{BINARY_KEY}": IMAGE,
         f"GET /storage/metadata/{KEY}": record,
