@@ -16,6 +16,7 @@ from factflow_cli.app import app as program
 from factflow_cli.exit_codes import ExitCode
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.registry import AdapterRegistry, RegisteredAdapter
+from factflow_execution.why.causes import CODES
 from factflow_server.app import PREFIX, create_app
 from factflow_server.container import open_container
 from factflow_server.errors import STATUS
@@ -94,6 +95,12 @@ def test_every_validation_code_is_explained() -> None:
     emitted = {code for path in source for code in re.findall(r'"([EW]\d{3})"', path.read_text())}
     page = (REFERENCE / "validation-codes.md").read_text()
     assert set(re.findall(r"^\| `([EW]\d{3})`", page, re.MULTILINE)) == emitted
+
+
+def test_every_cause_is_explained() -> None:
+    """The codes that `why` can give are those of the page."""
+    page = sections(DOCS / "guides/why.md")["Causes"]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(CODES)
 
 
 async def test_every_endpoint_is_on_the_map(tmp_path: Path) -> None:

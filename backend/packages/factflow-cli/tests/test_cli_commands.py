@@ -23,6 +23,7 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         f"execution dag {run}": (f"/executions/{run}/dag", "+- clean  [clean_in]"),
         f"execution stats {run}": (f"/executions/{run}/stats", "97.6%"),
         f"execution routes {run}": (f"/executions/{run}/routes", "sitemap_scraper"),
+        f"why {run}": (f"/why/{run}", "         try: factflow pipeline resume publish"),
         "pipeline list": ("/pipelines", "is back at noon"),
         f"storage list --execution {run}": ("/storage/objects", "--offset 2 for more"),
         f"storage metadata {stub.KEY}": (f"/storage/metadata/{stub.KEY}", "web_scraper"),
@@ -44,7 +45,7 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
 
 
 def _names() -> list[int]:
-    return list(range(24))
+    return list(range(25))
 
 
 @pytest.mark.parametrize("place", _names())

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 COMMANDS = [
-    *["run", "serve", "system health", "system storage", "adapters list", "adapters show"],
+    *["run", "serve", "why", "system health", "system storage", "adapters list", "adapters show"],
     *[f"config {name}" for name in ["validate", "create", "list", "get", "edit", "delete", "run"]],
     *[
         f"execution {name}"

@@ -20,6 +20,7 @@ from factflow_cli.commands import (
     serve,
     storage,
     system,
+    why,
 )
 from factflow_cli.errors import CliError
 from factflow_cli.exit_codes import ExitCode
@@ -32,6 +33,7 @@ Examples:
   factflow config create -f pipeline.yaml
   factflow config run ID | jq -r .execution_id | xargs factflow execution wait
   factflow lineage failures --execution ID
+  factflow why ID
   factflow execution replay ID --from-stage web_scraper
 
 \b
@@ -50,6 +52,7 @@ app = typer.Typer(
 )
 run.register(app)
 serve.register(app)
+why.register(app)
 for name, module in {
     "config": config,
     "execution": execution,

@@ -163,14 +163,14 @@ def print_line(line: str = "") -> None:
     """Print one line of the result; on a terminal it is wrapped, and its further lines indented."""
     line = terminal.one_line(line)
     if terminal.is_terminal(sys.stdout):
-        line = "\n".join(_wrapped(line, terminal.width()))
+        line = "\n".join(wrapped(line, terminal.width()))
     terminal.write_text(line + "\n")
 
 
 def sentence_lines(sentence: str, indent: str) -> list[str]:
     """Return a sentence as indented lines that fit, the further ones a little more; cut if too long."""
     room = max(READABLE, terminal.width() - len(indent))
-    lines = _wrapped(terminal.one_line(sentence), room, further="  ")
+    lines = wrapped(terminal.one_line(sentence), room, further="  ")
     if len(lines) > SENTENCE_LINES:
         lines = lines[:SENTENCE_LINES]
         lines[-1] = cut(f"{lines[-1]} …", room)
@@ -186,7 +186,7 @@ def cut(text: str, room: int) -> str:
     return set_cell_size(text, max(0, room - 1)).rstrip(" …") + "…"
 
 
-def _wrapped(line: str, room: int, further: str = "    ") -> list[str]:
+def wrapped(line: str, room: int, further: str = "    ") -> list[str]:
     """Break at spaces where that helps, inside words where it must be."""
     from rich.cells import chop_cells
 

@@ -54,6 +54,11 @@ class BatchGatherer:
             self._timer = loop.call_later(self._config.wait_ms / 1000, self._run_waiting)
         return await future
 
+    @property
+    def waiting(self) -> list[str]:
+        """Return the ids of the messages that wait for their batch to fill."""
+        return [context.message_id for context, _, _ in self._waiting]
+
     async def close(self) -> None:
         """Cancel what waits and what runs, and return when it has ended."""
         if self._timer is not None:

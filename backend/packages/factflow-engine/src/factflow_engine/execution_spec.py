@@ -115,6 +115,15 @@ class RouteRuntime:
     holding: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ExecutionSlots:
+    """How many executions may run at a time (`limit`), how many do, and which are `waiting` to."""
+
+    limit: int
+    taken: int
+    waiting: tuple[str, ...] = ()
+
+
 class TooManyConcurrentExecutionsError(FactflowError):
     """The server runs as many executions as it may."""
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 
 from factflow_engine.execution_spec import (
+    ExecutionSlots,
     ExecutionSpec,
     FinalState,
     RouteRuntime,
@@ -65,6 +66,7 @@ class OrchestratorManager:
         self._environ = environ
         self._reserved: set[str] = set()
         self._slot_freed = asyncio.Event()
+        self._waiting: list[str] = []
         self._orchestrators: dict[str, PipelineOrchestrator] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -80,10 +82,14 @@ class OrchestratorManager:
 
     async def reserve_when_free(self, execution_id: str) -> None:
         """Take a slot as soon as there is one."""
-        while len(self._reserved) >= self._limit:
-            self._slot_freed.clear()
-            await self._slot_freed.wait()
-        self._reserved.add(execution_id)
+        self._waiting.append(execution_id)
+        try:
+            while len(self._reserved) >= self._limit:
+                self._slot_freed.clear()
+                await self._slot_freed.wait()
+            self._reserved.add(execution_id)
+        finally:
+            self._waiting.remove(execution_id)
 
     def release(self, execution_id: str) -> None:
         """Give back a slot whose execution did not start; a running one keeps its slot."""
@@ -160,6 +166,15 @@ class OrchestratorManager:
         """Return how many items an execution's publisher has announced; None when it does not run here."""
         orchestrator = self._orchestrators.get(execution_id)
         return orchestrator.published if orchestrator is not None else None
+
+    def slots(self) -> ExecutionSlots:
+        """Return how many executions may run here, how many do, and which wait for a place."""
+        return ExecutionSlots(self._limit, len(self._reserved), tuple(self._waiting))
+
+    def gathering(self, execution_id: str) -> dict[tuple[str, str], list[str]]:
+        """Return the messages of an execution that wait for their batch to fill, by route and stage."""
+        orchestrator = self._orchestrators.get(execution_id)
+        return orchestrator.gathering() if orchestrator is not None else {}
 
     def holding(self) -> dict[str, dict[str, str]]:
         """Return why routes hold, by execution and route."""

@@ -127,6 +127,14 @@ class PipelineOrchestrator:
         """Return how many of the items that start the execution have been announced."""
         return self._publisher.published
 
+    def gathering(self) -> dict[tuple[str, str], list[str]]:
+        """Return the messages that wait for their batch to fill, by route and stage."""
+        return {
+            (route_id, stage.name): waiting
+            for route_id, stage in self._stages
+            if (waiting := stage.gathering)
+        }
+
     def holding(self) -> dict[str, str]:
         """Return why routes hold, by route; empty when none does.
 

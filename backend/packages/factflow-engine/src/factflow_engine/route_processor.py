@@ -15,7 +15,7 @@ from factflow_engine.message_handler import MessageHandler
 from factflow_engine.route_context import RouteContext
 from factflow_engine.run_gate import Turn
 from factflow_engine.stage import Stage
-from factflow_engine.suspects import is_suspect
+from factflow_engine.suspects import is_suspect, turn_reason
 from factflow_foundation import logs
 from factflow_protocols.queue import Consumer, Delivery
 
@@ -149,7 +149,7 @@ class ReactiveRouteProcessor:
             task = asyncio.current_task()
             self._at_gate.add(task)
             try:
-                with self.context.holder.noted(_reason(delivery)):
+                with self.context.holder.noted(turn_reason(delivery)):
                     turn = await gate.enter(alone=alone)
             finally:
                 self._at_gate.discard(task)
@@ -162,9 +162,3 @@ class ReactiveRouteProcessor:
                 crashes=delivery.crashes,
             )
         return turn
-
-
-def _reason(delivery: Delivery) -> str:
-    if is_suspect(delivery):
-        return f"a message that was handled at {delivery.crashes} crashes waits to be handled alone"
-    return "a message that may have ended the process is handled alone first"

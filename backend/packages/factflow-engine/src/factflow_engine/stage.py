@@ -79,6 +79,11 @@ class Stage(CallsAdapters):
         if isinstance(self._adapter, StatefulAdapter):
             await self._adapter.close()
 
+    @property
+    def gathering(self) -> list[str]:
+        """Return the ids of the messages that wait here for their batch to fill."""
+        return self._gatherer.waiting if self._gatherer is not None else []
+
     async def call(self, context: PipelineContext, begin: Callable[[], None]) -> Answer:
         """Return what the adapter made of a message; raise what it raised.
 

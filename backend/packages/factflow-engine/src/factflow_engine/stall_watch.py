@@ -28,6 +28,8 @@ class Stall:
     stage: str
     seconds: float
     line: str
+    at: float
+    """When it was noticed, in Unix seconds."""
 
 
 class CallsAdapters:
@@ -92,7 +94,7 @@ class StallWatch:
         stage = _stage_at_work(frame)
         stack = traceback.extract_stack(frame) if frame is not None else []
         line = f"{stack[-1].filename}:{stack[-1].lineno}" if stack else "?"
-        self.last = Stall(stage, silent, line)
+        self.last = Stall(stage, silent, line, time.time())
         log.warning(
             "event loop stalled",
             stage=stage,

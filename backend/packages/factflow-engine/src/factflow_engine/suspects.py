@@ -15,6 +15,7 @@ from factflow_protocols.queue import Delivery
 
 SUSPECT_AT = 2
 SET_ASIDE_AT = SUSPECT_AT + 1
+ALONE = "handled alone"
 
 
 class ProcessKilledError(PermanentError):
@@ -34,6 +35,18 @@ class ProcessKilledError(PermanentError):
 def is_suspect(delivery: Delivery) -> bool:
     """Tell whether a message has to be handled alone."""
     return delivery.crashes >= SUSPECT_AT
+
+
+def turn_reason(delivery: Delivery) -> str:
+    """Say what a message waits for whose turn has not come."""
+    if is_suspect(delivery):
+        return f"a message that was handled at {delivery.crashes} crashes waits to be {ALONE}"
+    return f"a message that may have ended the process is {ALONE} first"
+
+
+def is_turn_reason(reason: str) -> bool:
+    """Tell whether a route holds for a suspect, as against trouble with storage or queue."""
+    return ALONE in reason
 
 
 def is_set_aside(crashes: int) -> bool:

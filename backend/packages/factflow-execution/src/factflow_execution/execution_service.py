@@ -17,6 +17,7 @@ from factflow_execution.errors import (
     LaunchFailedError,
     ServerStoppingError,
     TagTakenError,
+    error_info,
 )
 from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_events import Event, ending
@@ -177,6 +178,10 @@ class ExecutionService:
 
         await self.late_ends.insist(execution_id, end)
 
+    def is_launching(self, execution_id: str) -> bool:
+        """Tell whether its adapters are being opened, at a launch or when it is taken up again."""
+        return execution_id in self._launching
+
     async def mark_orphans(self) -> builtins.list[str]:
         """Mark executions that run without an owner `interrupted`; return their ids.
 
@@ -227,7 +232,7 @@ class ExecutionService:
             raise
         except BaseException as error:
             self._manager.release(execution_id)
-            values: dict[str, Any] = {"error_info": _error_info(error)}
+            values: dict[str, Any] = {"error_info": error_info(error)}
             if count is not None:
                 values["recoveries"] = count  # a try that came to nothing is none
             event = ending("interrupted", self._clock.now(), values)
@@ -364,7 +369,7 @@ class ExecutionService:
 
     async def _clean_up(self, execution_id: str, error: BaseException) -> None:
         if await self._repository.get(execution_id) is not None:
-            await self._end(execution_id, "failed", error_info=_error_info(error))
+            await self._end(execution_id, "failed", error_info=error_info(error))
             return
         await self.holds.release(execution_id)
         await self._storage.delete_prefix(keys.execution_prefix(execution_id))
@@ -392,9 +397,3 @@ class ExecutionService:
 
 def _source(found: Progress | None) -> str:
     return "records" if found is None else "queue"
-
-
-def _error_info(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, FactflowError):
-        return {"type": error.code, "message": error.message}
-    return {"type": type(error).__name__, "message": "the execution could not be started"}

@@ -28,6 +28,12 @@ from factflow_lineage.stats import (
     read_stats,
 )
 from factflow_lineage.tables import rows
+from factflow_lineage.unsettled import (
+    FailureGroup,
+    UnderWay,
+    read_failure_groups,
+    read_under_way,
+)
 
 
 class PipelineLineageRepository:
@@ -85,6 +91,34 @@ class PipelineLineageRepository:
             total = await count_rows(connection, failed)
             return await _page(
                 connection, conditions, order, limit=limit, offset=offset, total=total
+            )
+
+    async def failure_groups(
+        self, execution_id: str, *, route_id: str | None = None, below: str | None = None
+    ) -> tuple[FailureGroup, ...]:
+        """Return failures by stage and class of error, the largest group first: of an execution, of one
+        of its routes, or of all that came of the row `below`."""
+        async with self._reading() as connection:
+            number = None if below is None else (await find_row(connection, below)).number
+            return await read_failure_groups(
+                connection, execution_id, route_id=route_id, below=number
+            )
+
+    async def under_way(
+        self,
+        execution_id: str,
+        status: UnderWay,
+        *,
+        route_id: str | None = None,
+        below: str | None = None,
+        limit: int = 3,
+    ) -> tuple[PipelineLineageEntry, ...]:
+        """Return rows of stages that began and did not end (`processing`), or that wait for another
+        attempt (`pending`), the oldest first; narrowed like `failure_groups`."""
+        async with self._reading() as connection:
+            number = None if below is None else (await find_row(connection, below)).number
+            return await read_under_way(
+                connection, execution_id, status, route_id=route_id, below=number, limit=limit
             )
 
     async def stats(self, execution_id: str) -> tuple[StageStats, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,30 @@ class QueueDepth:
     ready: int
     in_flight: int
     delayed: int
+
+
+MessageState = Literal["ready", "in_flight", "delayed", "settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePlace:
+    """Where one message stands.
+
+    `ahead` counts the messages of a ready one's queue that came before it and wait as well, up to
+    `MOST_AHEAD`; `not_before` (Unix seconds) is when a delayed one's time comes; `crashes` is as in
+    `Delivery`. A settled one has no `body` any more.
+    """
+
+    queue: str
+    state: MessageState
+    body: bytes | None = None
+    ahead: int = 0
+    not_before: float | None = None
+    crashes: int = 0
+
+
+MOST_AHEAD = 100_000
+"""A question must not keep the queue from its work: further messages are not counted."""
 
 
 class Consumer(Protocol):
@@ -151,6 +175,11 @@ class QueueProtocol(Protocol):
     async def find(self, scope: QueueScope) -> Progress | None:
         """Return the progress of a scope that was opened before; None when it was deleted, lost with
         the queue, or cannot be trusted after what happened to the machine."""
+        ...
+
+    async def find_message(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
+        """Return where a message stands; None for one that was not announced, or whose scope is not
+        known. For people who ask: it is no part of handling a message."""
         ...
 
     async def wait_drained(self, scope: QueueScope) -> Progress:

@@ -18,6 +18,7 @@ from factflow_server.api import (
     storage,
     streams,
     system,
+    why,
 )
 from factflow_server.api.schemas.errors import ErrorResponse
 from factflow_server.container import Container
@@ -27,8 +28,17 @@ from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
 _DOMAINS = (
-    *(configs, deletions, executions, streams, pipelines, replay, storage, lineage),
-    *(adapters, system),
+    configs,
+    deletions,
+    executions,
+    streams,
+    pipelines,
+    replay,
+    storage,
+    lineage,
+    adapters,
+    system,
+    why,
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 

@@ -37,6 +37,8 @@ from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
 from factflow_execution.storage_event_streamer import StorageEventStreamer
 from factflow_execution.usage_counter import UsageCounter
+from factflow_execution.why.gathering import FactGatherer
+from factflow_execution.why.service import WhyService
 from factflow_foundation import logs
 from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
@@ -100,6 +102,7 @@ class Container:
     storage_streams: StorageEventStreamer
     deleter: ExecutionDeleter
     storage_reports: StorageReports
+    why: WhyService
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
@@ -193,6 +196,7 @@ async def _join(
         manager=manager,
         deletions=deletions,
     )
+    recovery = RecoveryManager(executions, storage)
     return Container(
         settings=settings,
         data_dir=data_dir,
@@ -227,11 +231,23 @@ async def _join(
             storage=storage,
             lineage=lineage_repository,
         ),
-        recovery=RecoveryManager(executions, storage),
+        recovery=recovery,
         lineage_filler=lineage_filler,
         changes=changes,
         event_streams=ExecutionEventStreamer(executions, events, progress, changes),
         storage_streams=StorageEventStreamer(executions, lineage, lineage_repository),
+        why=WhyService(
+            FactGatherer(
+                executions=executions,
+                manager=manager,
+                pauses=pauses,
+                lineage=lineage_repository,
+                queue=queue,
+                store=OutcomeStore(storage),
+                clock=clock,
+                put_off=recovery.put_off,
+            )
+        ),
         deleter=ExecutionDeleter(
             executions=executions,
             deletions=deletions,

@@ -52,6 +52,7 @@ STATUS: Mapping[str, int] = {
     "lineage_not_found": 404,
     "object_not_found": 404,
     "adapter_not_found": 404,
+    "subject_not_found": 404,
     "storage_unavailable": 503,
     "queue_unavailable": 503,
     "lineage_unavailable": 503,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,11 @@ from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.models import ExecutionDraft, PipelineExecution
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.why.gathering import FactGatherer
+from factflow_execution.why.service import WhyService
+from factflow_foundation.clock import SystemClock
 from factflow_infra.database import sqlite_engine
+from factflow_protocols.storage import StorageProtocol
 from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_replay.replay.models import ReplayRequest, ReplayResult
@@ -42,6 +46,7 @@ class Platform:
     filler: LineageFiller
     pauses: RoutePauses
     deleter: ExecutionDeleter
+    why: WhyService
 
     async def start(self, yaml_text: str, init: dict[str, Any] | None = None) -> PipelineExecution:
         """Start a fresh execution."""
@@ -67,7 +72,13 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIterator[Platform]:
+async def platform_in(
+    folder: Path,
+    *,
+    modules: tuple[str, ...] = (),
+    limit: int = 12,
+    wrap_storage: Callable[[StorageProtocol], StorageProtocol] = lambda store: store,
+) -> AsyncIterator[Platform]:
     """Open a platform on a folder."""
     services: list[ExecutionService] = []
 
@@ -77,7 +88,13 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
     database = sqlite_engine(folder / "factflow.db")
     await tables.create_schema(database)
     try:
-        async with engine_in(folder, modules=modules, on_finished=finished) as engine:
+        async with engine_in(
+            folder,
+            modules=modules,
+            limit=limit,
+            wrap_storage=wrap_storage,
+            on_finished=finished,
+        ) as engine:
             repository = ExecutionRepository(database)
             deletions = ExecutionDeletions(database)
             loader = PipelineConfigLoader(engine.registry)
@@ -116,6 +133,18 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
             )
             pauses = RoutePauses(database, engine.manager)
             await pauses.load()
+            why = WhyService(
+                FactGatherer(
+                    executions=executions,
+                    manager=engine.manager,
+                    pauses=pauses,
+                    lineage=engine.rows,
+                    queue=engine.queue,
+                    store=OutcomeStore(engine.storage),
+                    clock=SystemClock(),
+                    put_off=recovery.put_off,
+                )
+            )
             await executions.mark_orphans()
             await executions.holds.release_dead()
             filler.start()
@@ -123,7 +152,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
             recovery.start()
             try:
                 yield Platform(
-                    engine, executions, configs, replays, recovery, filler, pauses, deleter
+                    engine, executions, configs, replays, recovery, filler, pauses, deleter, why
                 )
             finally:
                 await deleter.close()

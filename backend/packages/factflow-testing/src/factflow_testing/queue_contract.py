@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from factflow_testing.queue_claim_promises import ClaimPromises
 from factflow_testing.queue_delivery_promises import DeliveryPromises
+from factflow_testing.queue_place_promises import PlacePromises
 from factflow_testing.queue_rig import Advance, Reopen
 from factflow_testing.queue_scope_promises import ScopePromises
 from factflow_testing.queue_settling_promises import SettlingPromises
@@ -16,5 +17,7 @@ from factflow_testing.queue_settling_promises import SettlingPromises
 __all__ = ["Advance", "QueueContract", "Reopen"]
 
 
-class QueueContract(DeliveryPromises, SettlingPromises, ClaimPromises, ScopePromises):
+class QueueContract(
+    DeliveryPromises, SettlingPromises, ClaimPromises, PlacePromises, ScopePromises
+):
     """The suite. Not collected by itself: its name has no `Test` in front."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .causes import why
 from .listener import Asked, Stub, Told, error, not_found
 from .rows import (
     BINARY_KEY,
@@ -76,6 +77,7 @@ def content() -> dict[str, Any]:
         f"DELETE /configs/{CONFIG}": (204, None),
         f"POST /configs/{CONFIG}/run": (201, execution("running")),
         "GET /pipelines": pipelines(),
+        f"GET /why/{RUN}": why(),
         "GET /executions": page("executions", [execution(), execution("failed")]),
         f"GET {run}": execution(),
         f"GET {run}/routes": {"execution_id": RUN, "routes": routes()},

@@ -21,6 +21,7 @@ from factflow_infra.queue.operations import (
     Claim,
     EndPublishing,
     Load,
+    Locate,
     MarkClean,
     OpenScope,
     Operation,
@@ -43,7 +44,14 @@ from factflow_infra.queue.queue_file import (
 from factflow_infra.queue.scope_state import ScopeState
 from factflow_infra.queue.writer import Writer
 from factflow_protocols.errors import QueueError, QueueUnavailableError
-from factflow_protocols.queue import Delivery, OutgoingMessage, Progress, QueueDepth, QueueScope
+from factflow_protocols.queue import (
+    Delivery,
+    MessagePlace,
+    OutgoingMessage,
+    Progress,
+    QueueDepth,
+    QueueScope,
+)
 
 _NOTHING = Progress(0, 0, 0)
 
@@ -182,6 +190,16 @@ class EmbeddedQueue:
         await self.start()
         state = self._scopes.get(scope)
         return None if state is None else state.progress
+
+    async def find_message(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
+        """Return where a message stands, None for one that is not known here."""
+        await self.start()
+        state = self._scopes.get(scope)
+        if state is None:
+            return None
+        locate = Locate(state, message_id)
+        await self._submit(locate)
+        return locate.place
 
     async def wait_drained(self, scope: QueueScope) -> Progress:
         """Return once nothing is outstanding. Ends with `asyncio.CancelledError` when the scope is

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 from factflow_infra.queue.lane import InHand, Lane
 from factflow_infra.queue.queue_file import (
     PUBLISHER_ENDED,
     READY,
+    SETTLED,
+    LocatedRow,
     NewMessage,
     QueueFile,
     ScopeRow,
@@ -24,7 +27,7 @@ from factflow_infra.queue.queue_file import (
     Standing,
 )
 from factflow_infra.queue.scope_state import ScopeState
-from factflow_protocols.queue import QueueScope
+from factflow_protocols.queue import MOST_AHEAD, MessagePlace, QueueScope
 
 
 class Operation:
@@ -224,6 +227,38 @@ class Load(Operation):
     def abandon(self) -> None:
         """They stay on disk; the lane asks again."""
         self.lane.load_failed(self.due)
+
+
+class Locate(Operation):
+    """Find one message: what the file has of it, and where memory has it."""
+
+    def __init__(self, state: ScopeState, message_id: str) -> None:
+        self._state = state
+        self._message_id = message_id
+        self._row: LocatedRow | None = None
+        self.place: MessagePlace | None = None
+
+    def run(self, file: QueueFile) -> None:
+        """Read."""
+        self._row = file.locate(self._state.id, self._message_id, MOST_AHEAD)
+
+    def apply(self) -> None:
+        """Say where it is by now."""
+        row = self._row
+        if row is None:
+            return
+        if row.state >= SETTLED:
+            self.place = MessagePlace(row.queue, "settled", crashes=row.crashes)
+            return
+        lane = self._state.lane(row.queue)
+        place = MessagePlace(row.queue, "ready", row.body, crashes=row.crashes)
+        if self._message_id in lane.in_hand:
+            self.place = replace(place, state="in_flight")
+        elif row.seq in lane.delayed:
+            self.place = replace(place, state="delayed", not_before=row.not_before)
+        else:
+            in_hand = sum(hand.message.seq < row.seq for hand in lane.in_hand.values())
+            self.place = replace(place, ahead=max(row.before - in_hand, 0))
 
 
 class OpenScope(Operation):

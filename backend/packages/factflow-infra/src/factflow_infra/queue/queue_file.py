@@ -65,6 +65,18 @@ class ScopeRow(NamedTuple):
     crashed: int
 
 
+class LocatedRow(NamedTuple):
+    """A message as the file has it, settled or not; `before` counts the ready ones of smaller seq."""
+
+    seq: int
+    queue: str
+    state: int
+    not_before: float
+    crashes: int
+    body: bytes | None
+    before: int
+
+
 class Contents(NamedTuple):
     """All that memory is rebuilt from."""
 
@@ -242,6 +254,24 @@ class QueueFile:
             Standing(seq, message_id, bool(repeat) or seq <= self._repeat_below, crashes, body)
             for seq, message_id, repeat, crashes, body in rows
         ]
+
+    def locate(self, scope: int, message_id: str, most: int) -> LocatedRow | None:
+        """Return a message by its id, None when it was not announced; `before` is `most` at most."""
+        run = self._connection.execute
+        found = run(
+            "SELECT seq, queue, state, not_before, crashes, body FROM message"
+            " WHERE scope = ? AND message_id = ?",
+            (scope, message_id),
+        ).fetchone()
+        if found is None:
+            return None
+        seq, queue = found[:2]
+        (before,) = run(
+            "SELECT count(*) FROM (SELECT 1 FROM message"
+            " WHERE scope = ? AND queue = ? AND state = 0 AND seq < ? LIMIT ?)",
+            (scope, queue, seq, most),
+        ).fetchone()
+        return LocatedRow._make((*found, before))
 
     def open_scope(self, execution_id: str, generation: int, *, publisher: bool) -> ScopeRow:
         """Find or make a scope; with `publisher` announce its publisher unless that was done."""

@@ -34,6 +34,8 @@ class RecoveryManager:
         self._executions = executions
         self._storage = storage
         self._task: asyncio.Task[None] | None = None
+        self.put_off: dict[str, str] = {}
+        """Executions that are tried again in a while, and what keeps them from going on."""
 
     def start(self) -> None:
         """Begin to take executions up."""
@@ -70,6 +72,7 @@ class RecoveryManager:
             await self._recover(execution)
         except (StorageUnavailableError, QueueUnavailableError) as error:
             _log.warning("recovery waits", execution_id=execution_id, reason=error.message)
+            self.put_off[execution_id] = error.message
             return False
         except OperationalError:
             raise
@@ -80,6 +83,7 @@ class RecoveryManager:
             )
         except Exception as error:  # noqa: BLE001 - one that cannot be recovered must not stop the others
             _log.error("execution stays interrupted", execution_id=execution_id, exc_info=error)
+        self.put_off.pop(execution_id, None)
         return True
 
     async def _recover(self, execution: PipelineExecution) -> None:
