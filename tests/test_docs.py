@@ -176,7 +176,11 @@ def test_every_command_shown_can_be_typed(page: str, line: str) -> None:
         known = getattr(command, "commands", {})
         if word in known:
             command = known[word]
-            options |= {option for parameter in command.params for option in parameter.opts}
+            options |= {
+                option
+                for parameter in command.params
+                for option in (*parameter.opts, *parameter.secondary_opts)
+            }
         elif not known:
             break
     assert not getattr(command, "commands", {}) or "-" in words[0], f"{page}: no command in {line}"

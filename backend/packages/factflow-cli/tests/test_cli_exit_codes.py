@@ -25,7 +25,7 @@ def test_the_reference_page_lists_every_code_and_no_other() -> None:
 def test_wait_ends_as_the_execution_did(
     status: str, code: int, server: Any, stub: Any, factflow: Callable[..., Any]
 ) -> None:
-    server.answers[f"POST /executions/{stub.RUN}/wait"] = stub.ended(stub.RUN, status)
+    server.answers[f"GET /executions/{stub.RUN}/events"] = stub.events(status)
     server.answers[f"GET /executions/{stub.RUN}"] = stub.execution(status)
     ended = factflow("execution", "wait", stub.RUN)
     assert ended.code == code

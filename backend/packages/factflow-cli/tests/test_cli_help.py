@@ -32,7 +32,10 @@ COMMANDS = [
     ],
     *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
     "selftest chaos",
-    *[f"storage {name}" for name in ["list", "browse", "get", "metadata", "export", "download"]],
+    *[
+        f"storage {name}"
+        for name in ["list", "browse", "get", "metadata", "watch", "export", "download"]
+    ],
     *[
         f"lineage {name}"
         for name in ["list", "get", "chain", "batch", "children", "failures", "stats"]
@@ -110,6 +113,7 @@ def test_help_loads_neither_http_client_nor_rich() -> None:
         (["execution", "get", ""], "empty"),
         (["storage", "get", ""], "empty"),
         (["storage", "list"], "--execution"),
+        (["storage", "watch"], "--execution"),
         (["config", "list", "--active", "--all"], "exclude each other"),
         (["config", "run", "x", "--init", "url"], "no '='"),
         (["config", "create", "-f", "missing.yaml"], "missing.yaml"),

@@ -34,7 +34,7 @@ def test_a_reader_that_leaves_early_is_no_error(server: Any, stub: Any, program:
 def test_the_exit_code_stands_although_nobody_reads_the_result(
     server: Any, stub: Any, program: Shell
 ) -> None:
-    server.answers[f"POST /executions/{stub.RUN}/wait"] = stub.ended(stub.RUN, "failed")
+    server.answers[f"GET /executions/{stub.RUN}/events"] = stub.events("failed")
     server.answers[f"GET /executions/{stub.RUN}"] = stub.execution("failed")
     assert program(f"{{}} execution wait {stub.RUN} | true").returncode == 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,10 @@ def test_a_failure_is_found_read_and_replayed(real_server: None, factflow: Run) 
     assert factflow("storage", "metadata", "-e", "first", relative).json["execution_id"] == run
     as_json = factflow("storage", "get", failure["input_key"], "--output", "json").json
     assert as_json["content"] == '{"n":3}'
+
+    watched = factflow("storage", "watch", "--execution", "first", "--route", "numbers")
+    outcomes = Counter(json.loads(line)["event"] for line in watched.text.splitlines())
+    assert (watched.code, outcomes) == (0, {"fanned_out": 1, "stored": 5, "failed": 1})
 
     stats = factflow("execution", "stats", run).json["stages"]
     assert {stage["stage"]: stage["failed"] for stage in stats}["cli_square"] == 1

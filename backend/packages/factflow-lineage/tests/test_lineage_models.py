@@ -12,7 +12,8 @@ from factflow_lineage import entry_from_record
 ROW_FIELDS = {
     *("id", "execution_id", "route_id", "stage", "adapter", "adapter_version", "message_id"),
     *("origin_id", "parent_id", "replayed_from", "root_id", "status", "outcome", "attempts"),
-    *("input_hash", "output_hash", "input_key", "output_key", "output_count"),
+    *("input_hash", "output_hash", "input_key", "output_key", "output_size", "content_type"),
+    "output_count",
     *("pending_children", "error", "started_at", "completed_at", "duration_ms", "batch_id"),
     "metadata",
 }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 """How long an answer may take when neither the command nor `--timeout` says otherwise."""
+SILENCE_SECONDS = 60.0
+"""A stream that is alive says something every 15 seconds."""
 
 Json = dict[str, Any]
 
@@ -92,6 +94,24 @@ class Api:
         """Yield the answer to GET with its body not yet read: use `iter_bytes`."""
         with self._answer("GET", where, query=query, headers={"Accept": "*/*"}) as response:
             yield response
+
+    @contextmanager
+    def events(
+        self, where: str, *, last_id: str | None = None, **query: Any
+    ) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
+        """Yield the events of a stream, which is silent for `SILENCE_SECONDS` at most while all is well."""
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if last_id is not None:
+            headers["Last-Event-ID"] = last_id
+        with self._answer(
+            "GET", where, query=query, headers=headers, seconds=SILENCE_SECONDS
+        ) as response:
+            kind = response.headers.get("content-type", "")
+            if response.status_code != 204 and not kind.startswith("text/event-stream"):
+                raise unexpected_answer(
+                    f"{where} gave no stream of events, but {kind or 'nothing'}"
+                )
+            yield iter(() if response.status_code == 204 else self._httpx.EventSource(response))
 
     def _object(
         self,

@@ -5,8 +5,6 @@ Ctrl+C and `--timeout` end the waiting, never the execution.
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,21 +13,16 @@ import typer
 
 from factflow_cli import terminal
 from factflow_cli.api import Api, path, rows, text
-from factflow_cli.durations import format_duration
 from factflow_cli.errors import CliError
+from factflow_cli.event_stream import END, Event, EventStream
 from factflow_cli.exit_codes import FINAL_STATUSES, ExitCode, for_execution
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Draw = Callable[[], None]
+Tell = Callable[[Event], None]
 
-LONG_POLL_SECONDS = 30
-"""Of one request; short enough for proxies that cut silent connections after a minute."""
-REDRAW_SECONDS = 1
-PATIENCE_SECONDS = 30.0
-"""How long a server may be away while we wait."""
-RETRY_SECONDS = 0.5
+_QUIET = frozenset({"started", "progress", END})
 
 
 def wait_until_ended(
@@ -45,10 +38,18 @@ def wait_until_ended(
     `seconds` limits the waiting (None: no limit). `on_lost` is called whenever the server does not
     answer, and may raise. Raises `CliError`: timeout, unknown id, a server that stays away.
     """
-    waiter = _Waiter(api, execution_id, seconds, on_lost)
+    stream = EventStream(
+        api,
+        path("executions", execution_id, "events"),
+        seconds=seconds,
+        timed_out=lambda after: _timed_out(execution_id, after),
+        on_lost=on_lost,
+    )
     try:
-        with _bars(api, execution_id) if progress else _no_bars() as redraw:
-            waiter.run(redraw, REDRAW_SECONDS if progress else LONG_POLL_SECONDS)
+        with _bars() if progress else _lines() as tell:
+            for event in stream:
+                tell(event)
+        _check_status(execution_id, event)
         return api.get(path("executions", execution_id))
     except KeyboardInterrupt:
         terminal.say(f"no longer waiting; execution {execution_id} goes on")
@@ -63,83 +64,49 @@ def exit_as(execution: Mapping[str, Any]) -> None:
         raise typer.Exit(code)
 
 
-class _Waiter:
-    """The loop of long polls; remembers the deadline and since when the server is away."""
-
-    def __init__(
-        self,
-        api: Api,
-        execution_id: str,
-        seconds: float | None,
-        on_lost: Callable[[], None] | None,
-    ) -> None:
-        self._api = api
-        self._id = execution_id
-        self._seconds = seconds
-        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
-        self._on_lost = on_lost
-        self._has_answered = False
-        self._away_since: float | None = None
-
-    def run(self, redraw: Draw, poll_seconds: int) -> None:
-        while True:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise self._timed_out()
-            try:
-                redraw()
-                ended = self._ask(max(1, math.ceil(min(poll_seconds, left))))
-            except CliError as error:
-                self._sit_out(error)
-                continue
-            self._has_answered, self._away_since = True, None
-            if ended:
-                return
-
-    def _ask(self, seconds: int) -> bool:
-        answer = self._api.post(
-            path("executions", self._id, "wait"), {"timeout": seconds}, seconds=seconds + 30
-        )
-        status = text(answer, "status")
-        if answer.get("completed") is True and status not in FINAL_STATUSES:
-            raise CliError(
-                f"execution {self._id} ended with a status unknown here: {status}",
-                hint="is the server newer than this command?",
-                exit_code=ExitCode.SERVER_ERROR,
-            )
-        return status in FINAL_STATUSES
-
-    def _sit_out(self, error: CliError) -> None:
-        """Wait a moment when the server is only away; raise the error when it is not, or too long."""
-        if error.passing and self._on_lost is not None:
-            self._on_lost()
-        if not error.passing or not self._has_answered:
-            raise error
-        now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-            terminal.say(f"{error.message}; trying again for {PATIENCE_SECONDS:g}s")
-        if now - self._away_since > PATIENCE_SECONDS:
-            raise error
-        time.sleep(RETRY_SECONDS)
-
-    def _timed_out(self) -> CliError:
-        after = format_duration(self._seconds or 0)
-        return CliError(
-            f"execution {self._id} has not ended after {after}; it goes on",
-            hint=f"factflow --timeout 1h execution wait {self._id}",
-            exit_code=ExitCode.TIMEOUT,
+def _check_status(execution_id: str, end: Event) -> None:
+    status = text(end.data, "status")
+    if status not in FINAL_STATUSES:
+        raise CliError(
+            f"execution {execution_id} ended with a status unknown here: {status}",
+            hint="is the server newer than this command?",
+            exit_code=ExitCode.SERVER_ERROR,
         )
 
 
-@contextmanager
-def _no_bars() -> Iterator[Draw]:
-    yield lambda: None
+def _timed_out(execution_id: str, after: str) -> CliError:
+    return CliError(
+        f"execution {execution_id} has not ended after {after}; it goes on",
+        hint=f"factflow --timeout 1h execution wait {execution_id}",
+        exit_code=ExitCode.TIMEOUT,
+    )
+
+
+def _line(event: Event) -> str:
+    """Return what happened on one line: `14:02:11 route paused: crawl (its disk is full)`."""
+    at = str(event.data.get("at") or "")[11:19]
+    subject = event.data.get("route_id") or ""
+    info = event.data.get("error_info")
+    reason = event.data.get("reason") or (info.get("message") if isinstance(info, dict) else "")
+    said = f"{at} {event.name.replace('_', ' ')}"
+    said += f": {subject}" if subject else ""
+    return terminal.one_line(f"{said} ({reason})" if reason else said)
 
 
 @contextmanager
-def _bars(api: Api, execution_id: str) -> Iterator[Draw]:
-    """Yield a function that asks for the routes' progress and redraws one bar for each, on stderr."""
+def _lines() -> Iterator[Tell]:
+    """Yield a function that says on stderr what happens beside work going on."""
+
+    def tell(event: Event) -> None:
+        if event.name not in _QUIET:
+            terminal.say(_line(event))
+
+    yield tell
+
+
+@contextmanager
+def _bars() -> Iterator[Tell]:
+    """Yield a function that redraws one bar for each route, on stderr, as progress is told."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Column as Cell
@@ -160,8 +127,15 @@ def _bars(api: Api, execution_id: str) -> Iterator[Draw]:
         expand=True,
     )
     tasks: dict[str, TaskID] = {}
+
+    def tell(event: Event) -> None:
+        if event.name == "progress":
+            _update(bars, tasks, event.data)
+        elif event.name not in _QUIET:
+            bars.console.print(_line(event))
+
     with bars:
-        yield lambda: _update(bars, tasks, api.get(path("executions", execution_id, "routes")))
+        yield tell
 
 
 def _update(bars: Progress, tasks: dict[str, TaskID], answer: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from factflow_protocols.errors import FactflowError
 
@@ -137,3 +137,10 @@ class LaunchRefusedError(FactflowError):
     """A draft asks for something no execution can have (a tag's form, an init without a target)."""
 
     code: ClassVar[str] = "invalid_request"
+
+
+def error_info(error: BaseException) -> dict[str, Any]:
+    """Return what an execution's row says of what kept it from starting."""
+    if isinstance(error, FactflowError):
+        return {"type": error.code, "message": error.message}
+    return {"type": type(error).__name__, "message": "the execution could not be started"}

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.errors import TagTakenError
+from factflow_execution.execution_events import Event, ExecutionEvents
 from factflow_execution.models import ExecutionStatus, ExecutionSummary, Page, PipelineExecution
 from factflow_execution.tables import execution_deletions as deletions
 from factflow_execution.tables import executions
@@ -38,15 +39,24 @@ _SUMMARY = [column for column in executions.c if column is not executions.c.conf
 class ExecutionRepository:
     """Reads and writes executions; every write is one transaction."""
 
-    def __init__(self, engine: AsyncEngine, reads: DatabaseReads | None = None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        reads: DatabaseReads | None = None,
+        events: ExecutionEvents | None = None,
+    ) -> None:
         self._engine = engine
         self._reads = reads or DatabaseReads(engine)
+        self.events = events or ExecutionEvents(engine)
 
     async def insert(self, execution: PipelineExecution) -> None:
         """Store a new execution. Raises `TagTakenError`."""
         query = executions.insert().values(asdict(execution))
+        started = Event("started", execution.started_at, {"status": execution.status})
         try:
-            await whole(self._write(query, crash_point="execution.insert"))
+            await whole(
+                self._write(query, execution.execution_id, started, crash_point="execution.insert")
+            )
         except IntegrityError as error:
             if execution.tag is not None and await self.tag_taken(execution.tag):
                 raise TagTakenError(execution.tag) from error
@@ -95,10 +105,13 @@ class ExecutionRepository:
         total, rows = await self._reads.run(read)
         return Page(rows, total, limit, offset)
 
-    async def move(self, execution_id: str, to: ExecutionStatus, **values: Any) -> bool:
+    async def move(
+        self, execution_id: str, to: ExecutionStatus, event: Event | None = None, **values: Any
+    ) -> bool:
         """Set the status, with `values` for other columns, if the present status allows it.
 
-        False when it does not, or when there is no such execution; nothing is changed then.
+        The event that tells of it is written with it. False when the status does not allow it, or when
+        there is no such execution; nothing is changed then.
         """
         query = (
             update(executions)
@@ -108,18 +121,28 @@ class ExecutionRepository:
             )
             .values(status=to, **values)
         )
-        return await whole(self._write(query, crash_point="execution.status")) == 1
+        changed = await whole(
+            self._write(query, execution_id, event, crash_point="execution.status")
+        )
+        return changed == 1
 
     async def update(self, execution_id: str, **values: Any) -> None:
         """Set other columns than the status."""
         query = update(executions).where(executions.c.execution_id == execution_id)
-        await whole(self._write(query.values(**values), crash_point="execution.update"))
+        await whole(
+            self._write(query.values(**values), execution_id, crash_point="execution.update")
+        )
 
-    async def request_cancel(self, execution_id: str) -> None:
+    async def request_cancel(self, execution_id: str, at: float) -> None:
         """Note that someone asked for its end; no restart makes it run again from here on."""
         query = update(executions).where(executions.c.execution_id == execution_id)
         await whole(
-            self._write(query.values(cancel_requested=True), crash_point="execution.cancel")
+            self._write(
+                query.values(cancel_requested=True),
+                execution_id,
+                Event("cancel_requested", at),
+                crash_point="execution.cancel",
+            )
         )
 
     async def note_lineage_loss(self) -> None:
@@ -151,12 +174,23 @@ class ExecutionRepository:
     async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
         return await self._reads.run(lambda c: c.execute(query).mappings().all())
 
-    async def _write(self, query: Insert | Update, *, crash_point: str) -> int:
-        """Run a statement as one transaction; return how many rows it changed."""
+    async def _write(
+        self,
+        query: Insert | Update,
+        execution_id: str,
+        event: Event | None = None,
+        *,
+        crash_point: str,
+    ) -> int:
+        """Run a statement as one transaction, with the event that tells of it if it changed anything;
+        return how many rows it changed."""
         async with self._engine.begin() as connection:
             count = (await connection.execute(query)).rowcount
+            if event is not None and count:
+                await self.events.add(connection, execution_id, event)
             reach(f"{crash_point}.before")
         reach(f"{crash_point}.after")
+        self.events.tell(execution_id)
         return count
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from dataclasses import dataclass
 from typing import Any
 
 from factflow_engine.config.loader import PipelineConfigLoader, config_hash
@@ -18,8 +17,10 @@ from factflow_execution.errors import (
     LaunchFailedError,
     ServerStoppingError,
     TagTakenError,
+    error_info,
 )
 from factflow_execution.execution_deletions import ExecutionDeletions
+from factflow_execution.execution_events import Event, ending
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.idempotency import IdempotentStarts
@@ -27,6 +28,7 @@ from factflow_execution.init_payload import store_init
 from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
 from factflow_execution.models import (
+    Cancellation,
     ExecutionDraft,
     ExecutionStatus,
     ExecutionSummary,
@@ -37,20 +39,12 @@ from factflow_execution.waiter import ExecutionWaiter
 from factflow_foundation import ids, keys, logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_protocols.errors import FactflowError
+from factflow_protocols.queue import Progress
 from factflow_protocols.storage import StorageProtocol
 
 UNDO_SECONDS = 2.0
 
 _log = logs.logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Cancellation:
-    """An execution's status before and after it was asked to stop."""
-
-    execution_id: str
-    previous_status: ExecutionStatus
-    current_status: ExecutionStatus
 
 
 class ExecutionService:
@@ -83,6 +77,8 @@ class ExecutionService:
         self._closed = False
         self.late_ends = LateEnds()
         self.starts = IdempotentStarts(repository)
+        self.awaiting_recovery: set[str] = set()
+        """Interrupted executions that this process is still to take up, or to give up."""
         self.waiter = ExecutionWaiter(self.get)
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
@@ -157,7 +153,7 @@ class ExecutionService:
                 hint="only running and interrupted executions can be cancelled",
             )
         execution_id = execution.execution_id
-        await self._repository.request_cancel(execution_id)
+        await self._repository.request_cancel(execution_id, self._clock.now())
         launching = self._launching.get(execution_id)
         if launching is not None:
             await launching.wait()
@@ -211,7 +207,13 @@ class ExecutionService:
                 error_info={"message": "the server ended before this execution did"},
                 lineage_gap=max(gap, 1),  # what had not been written yet went with the process
             )
+        self.awaiting_recovery = set(await self._repository.with_status("interrupted"))
         return orphans
+
+    def recovery_is_over(self, execution_id: str) -> None:
+        """Take note that nobody will take an execution up that is still interrupted."""
+        self.awaiting_recovery.discard(execution_id)
+        self._repository.events.tell(execution_id)
 
     async def resume(self, execution_id: str, source: MessageSource | None) -> PipelineExecution:
         """Take an interrupted execution up where it stood, as soon as there is a slot.
@@ -237,10 +239,11 @@ class ExecutionService:
             raise
         except BaseException as error:
             self._manager.release(execution_id)
-            values: dict[str, Any] = {"error_info": _error_info(error)}
+            values: dict[str, Any] = {"error_info": error_info(error)}
             if count is not None:
                 values["recoveries"] = count  # a try that came to nothing is none
-            if not await self._repository.move(execution_id, "interrupted", **values):
+            event = ending("interrupted", self._clock.now(), values)
+            if not await self._repository.move(execution_id, "interrupted", event, **values):
                 await self._repository.update(execution_id, **values)
             raise
         finally:
@@ -250,16 +253,18 @@ class ExecutionService:
 
     async def _move_to_running(self, execution: PipelineExecution) -> PipelineExecution:
         found = await self._manager.found_in_queue(execution.execution_id, execution.generation)
+        now = self._clock.now()
         moved = await self._repository.move(
             execution.execution_id,
             "running",
+            Event("resumed", now, {"status": "running", "source": _source(found)}),
             completed_at=None,
             error_info=None,
             recoveries=execution.recoveries + 1,
             generation=execution.generation + (found is None),
             last_recovery={
-                "at": self._clock.now(),
-                "source": "records" if found is None else "queue",
+                "at": now,
+                "source": _source(found),
                 "announced": None if found is None else found.announced,
                 "settled": None if found is None else found.settled,
             },
@@ -375,7 +380,7 @@ class ExecutionService:
 
     async def _clean_up(self, execution_id: str, error: BaseException) -> None:
         if await self._repository.get(execution_id) is not None:
-            await self._end(execution_id, "failed", error_info=_error_info(error))
+            await self._end(execution_id, "failed", error_info=error_info(error))
             return
         await self.holds.release(execution_id)
         await self._storage.delete_prefix(keys.execution_prefix(execution_id))
@@ -383,9 +388,9 @@ class ExecutionService:
     async def _end(
         self, execution_id: str, status: ExecutionStatus, **values: Any
     ) -> PipelineExecution:
-        moved = await self._repository.move(
-            execution_id, status, completed_at=self._clock.now(), **values
-        )
+        now = self._clock.now()
+        event = ending(status, now, values)
+        moved = await self._repository.move(execution_id, status, event, completed_at=now, **values)
         execution = await self.get(execution_id)
         if not moved:
             _log.info(
@@ -401,7 +406,5 @@ class ExecutionService:
         return execution
 
 
-def _error_info(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, FactflowError):
-        return {"type": error.code, "message": error.message}
-    return {"type": type(error).__name__, "message": "the execution could not be started"}
+def _source(found: Progress | None) -> str:
+    return "records" if found is None else "queue"

@@ -142,3 +142,12 @@ class ExecutionDraft:
     prepare: Callable[[str], Awaitable[MessageSource]] | None = None
     loaded_code: bool = False
     idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """An execution's status before and after it was asked to stop."""
+
+    execution_id: str
+    previous_status: ExecutionStatus
+    current_status: ExecutionStatus

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_engine.config.models import NAME_PATTERN
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.execution_events import Event, ExecutionEvents
 from factflow_execution.tables import route_pauses
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
@@ -72,8 +73,13 @@ class RoutePauses:
     """Pauses and resumes routes. `load` is to be awaited before the first execution starts."""
 
     def __init__(
-        self, engine: AsyncEngine, manager: OrchestratorManager, clock: Clock | None = None
+        self,
+        engine: AsyncEngine,
+        manager: OrchestratorManager,
+        clock: Clock | None = None,
+        events: ExecutionEvents | None = None,
     ) -> None:
+        self._events = events or ExecutionEvents(engine)
         self._engine = engine
         self._manager = manager
         self._clock = clock or SystemClock()
@@ -134,32 +140,42 @@ class RoutePauses:
                     until=until,
                 )
                 await connection.execute(update(route_pauses).where(this).values(asdict(pause)))
+            told = await self._add_events(connection, "route_paused", route_id, asdict(pause))
             reach("route.pause.before")
         reach("route.pause.after")
         self._manager.pause(route_id)
         await self._set_timer()
+        self._tell(told)
         return pause
 
     async def resume(self, route_id: str) -> bool:
         """Have a route take messages again; False when it was not paused."""
-        found = bool(await self._remove(route_pauses.c.route_id == route_id))
+        found, told = await self._remove(route_pauses.c.route_id == route_id)
         self._manager.resume(route_id)
-        return found
+        self._tell(told)
+        return bool(found)
 
     async def _end_due(self) -> None:
         """End the pauses whose time has come."""
-        for route_id in await self._remove(route_pauses.c.until <= self._clock.now()):
+        ended, told = await self._remove(route_pauses.c.until <= self._clock.now())
+        for route_id in ended:
             _log.warning("pause is over", route=route_id)
             self._manager.resume(route_id)
+        self._tell(told)
 
-    async def _remove(self, which: ColumnElement[bool]) -> list[str]:
-        """Delete rows and return the routes they paused."""
+    async def _remove(self, which: ColumnElement[bool]) -> tuple[list[str], list[str]]:
+        """Delete rows; return the routes they paused, and the executions that have an event of it."""
         query = delete(route_pauses).where(which).returning(route_pauses.c.route_id)
         async with self._engine.begin() as connection:
             found = list((await connection.execute(query)).scalars())
+            told = [
+                execution_id
+                for route_id in found
+                for execution_id in await self._add_events(connection, "route_resumed", route_id)
+            ]
             reach("route.resume.before")
         reach("route.resume.after")
-        return found
+        return found, told
 
     async def _set_timer(self) -> None:
         """Have the timer go off at the end of the pause that ends first."""
@@ -185,3 +201,29 @@ class RoutePauses:
         except SQLAlchemyError as error:
             _log.warning("a pause cannot be ended yet", reason=str(error))
             self._sleep(RETRY_SECONDS)
+
+    async def _add_events(
+        self,
+        connection: AsyncConnection,
+        kind: str,
+        route_id: str,
+        pause: dict[str, Any] | None = None,
+    ) -> list[str]:
+        """Write an event for each execution that runs the route; return their ids."""
+        data = {"route_id": route_id}
+        for name in ("paused_by", "reason"):
+            if pause is not None:
+                data[name] = pause[name]
+        running = [
+            execution_id
+            for execution_id in self._manager.running()
+            if any(route.route_id == route_id for route in self._manager.runtime(execution_id))
+        ]
+        for execution_id in running:
+            event = Event(kind, self._clock.now(), data)
+            await self._events.add(connection, execution_id, event)
+        return running
+
+    def _tell(self, execution_ids: list[str]) -> None:
+        for execution_id in execution_ids:
+            self._events.tell(execution_id)

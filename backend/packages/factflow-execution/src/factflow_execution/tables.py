@@ -97,6 +97,18 @@ execution_holds = Table(
     Index("ix_execution_hold_holder", "holder_id"),
 )
 
+execution_events = Table(
+    "execution_event",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("execution_id", String(36), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("data", JSON, nullable=False),
+    Index("ix_execution_event_execution", "execution_id", "number"),
+    sqlite_autoincrement=True,  # the number of an event that was deleted is not given again
+)
+
 execution_deletions = Table(
     "execution_deletion",
     metadata,

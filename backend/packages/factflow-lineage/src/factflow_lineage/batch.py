@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from factflow_lineage.completeness import CountedRow, count_pending, lower
 from factflow_lineage.counters import CounterMoves
 from factflow_lineage.hex_text import packed
+from factflow_lineage.late_ends import LateEnd, insert_late_ends, last_number
 from factflow_lineage.models import COMMITTED, PipelineLineageEntry, rank, replaces
 from factflow_lineage.parents import (
     Adopted,
@@ -70,6 +71,7 @@ class _Batch:
         self._moves = CounterMoves()
         self._standing: dict[RowKey, StandingRow] = {}
         self._rows: dict[RowKey, _Row] = {}
+        self._late_ends: list[LateEnd] = []
         self._take(entries)
 
     def write(self) -> None:
@@ -88,6 +90,7 @@ class _Batch:
             _values([row for row in rows if not row.stood], committed),
         )
         self._replace([row for row in rows if row.stood], committed)
+        insert_late_ends(self._statements, self._late_ends)
         lower(self._statements, lowered)
         self._moves.write(self._statements)
 
@@ -100,7 +103,7 @@ class _Batch:
             (stage.block, packed(entry.id)) for stage, entry in zip(stages, entries, strict=True)
         ]
         self._standing = standing = standing_rows(self._statements, keys)
-        ((last,),) = self._statements.fetch("SELECT coalesce(max(number), 0) FROM lineage_rows")
+        last = last_number(self._statements)
         moves = self._moves
         for entry, key, stage in zip(entries, keys, stages, strict=True):
             old = standing.get(key)
@@ -110,6 +113,9 @@ class _Batch:
             elif replaces(_rank(entry), _rank(old)):
                 moves.leave(old.stage_number, old.status)
                 self._rows[key] = _Row(entry, key, stage, old.number, stood=True)
+                if entry.committed:
+                    last += 1
+                    self._late_ends.append((last, old.number, stage.execution_number))
             else:
                 continue
             moves.enter(stage.number, entry)

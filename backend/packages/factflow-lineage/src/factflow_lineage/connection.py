@@ -99,8 +99,7 @@ class WritingConnection:
                 await self._set_aside_older()
             async with self._connection.begin():
                 missing = await schema_is_missing(self._connection)
-                if missing:
-                    await create_schema(self._connection)
+                await create_schema(self._connection)
             self.tables_were_missing |= missing
             self._file_identity = self._file.identity()
         return self._connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from factflow_lineage.tables import durations, executions, rows, stages
+from factflow_lineage.tables import durations, executions, late_ends, rows, stages
 
 ROWS_PER_STEP = 5_000
 
@@ -21,6 +21,7 @@ async def delete_step(connection: AsyncConnection, execution_id: str) -> int:
     some = sa.select(rows.c.number).where(rows.c.execution_number == number)
     # Numbers of deleted rows may be given again: a child goes before the parent it names by number.
     some = some.order_by(rows.c.number.desc()).limit(ROWS_PER_STEP)
+    await connection.execute(sa.delete(late_ends).where(late_ends.c.row_number.in_(some)))
     deleted = (await connection.execute(sa.delete(rows).where(rows.c.number.in_(some)))).rowcount
     if deleted < ROWS_PER_STEP:
         of_execution = sa.select(stages.c.number).where(stages.c.execution_number == number)

@@ -2,6 +2,7 @@
 
 FactflowError
 ├── LineageNotFoundError       no such row or message
+├── EventUnknownError          no such place in a stream
 ├── LineageFilterError         a filter that cannot mean anything
 └── LineageUnavailableError    the lineage database does not answer
 """
@@ -29,6 +30,19 @@ class LineageFilterError(FactflowError):
     """A filter value is out of range or not one of its choices."""
 
     code = "invalid_request"
+
+
+class EventUnknownError(FactflowError):
+    """A stream was to go on behind an event that it does not have."""
+
+    code = "event_unknown"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"this stream has no event {name[:80]!r}, or has it no longer",
+            hint="send the id of an event of this very stream as Last-Event-ID, or leave it out "
+            "to get the stream from its beginning",
+        )
 
 
 class LineageUnavailableError(FactflowError):

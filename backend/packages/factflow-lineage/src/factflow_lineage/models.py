@@ -45,6 +45,8 @@ class PipelineLineageEntry(msgspec.Struct, kw_only=True):
     output_hash: str | None = None
     input_key: str | None = None
     output_key: str | None = None
+    output_size: int | None = None
+    content_type: str | None = None
     output_count: int = 0
     pending_children: int = 0
     error: ErrorInfo | None = None
@@ -113,6 +115,8 @@ def entry_from_record(
         output_hash=record.output_hash,
         input_key=record.input_key,
         output_key=record.output_key,
+        output_size=record.size if stored else None,
+        content_type=record.content_type,
         output_count=record.children_count or int(stored),
         error=record.error,
         started_at=record.started_at,

@@ -10,12 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from factflow_foundation.whole import whole
+from factflow_lineage import outcome_log
 from factflow_lineage.chain import LineageChain, read_chain
 from factflow_lineage.database_file import DatabaseFile
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.filters import LineageFilter, check_page
 from factflow_lineage.listing import LineagePage, count_matching, list_rows, read_chosen
 from factflow_lineage.models import PipelineLineageEntry
+from factflow_lineage.outcome_log import PAGE, OutcomePage
 from factflow_lineage.row_search import execution_number, find_row
 from factflow_lineage.stats import (
     ExecutionCounts,
@@ -127,6 +130,29 @@ class PipelineLineageRepository:
         """Return how many messages were seen and settled, per route and in sum."""
         async with self._reading() as connection:
             return await read_counts(connection, execution_id)
+
+    async def outcomes(
+        self, execution_id: str, after: int, *, route_id: str | None = None, limit: int = PAGE
+    ) -> OutcomePage:
+        """Return committed outcomes in the order in which they were written, behind one of them."""
+
+        async def read() -> OutcomePage:
+            async with self._reading() as connection:
+                return await outcome_log.read_page(
+                    connection, execution_id, after, route_id=route_id, limit=limit
+                )
+
+        return await whole(read())
+
+    async def outcome_place(self, execution_id: str, name: str | None) -> tuple[int, str]:
+        """Return the number and name of a place among an execution's outcomes; None is the last one.
+
+        Raises `EventUnknownError`.
+        """
+        async with self._reading() as connection:
+            if name is None:
+                return await outcome_log.last_place(connection, execution_id)
+            return await outcome_log.find_place(connection, execution_id, name), name
 
     @contextlib.asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:

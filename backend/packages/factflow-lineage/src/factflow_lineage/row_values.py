@@ -19,8 +19,9 @@ COLUMNS = (
     *("number", "block", "execution_number", "stage_number", "id", "message_id", "parent_id"),
     *("parent_number", "enters", "origin_id", "root_id", "replayed_from", "adapter_version"),
     *("status", "unfinished", "outcome", "attempts", "generation", "input_hash", "output_hash"),
-    *("input_key", "output_key", "output_count", "pending_children", "error", "started_at"),
-    *("completed_at", "duration_ms", "batch_id", "metadata"),
+    *("input_key", "output_key", "output_size", "content_type", "output_count"),
+    *("pending_children", "error", "started_at", "completed_at", "duration_ms", "batch_id"),
+    "metadata",
 )
 """The order of `row_values`."""
 
@@ -73,6 +74,8 @@ def row_values(
         packed_or_none(entry.output_hash),
         _text(entry.input_key),
         _text(entry.output_key),
+        entry.output_size,
+        _text(entry.content_type),
         entry.output_count,
         pending_children,
         None if error is None else _document(error_fields(error)),

@@ -14,6 +14,8 @@ than the row itself, and more with every row there is. So there is as little of 
 
 from __future__ import annotations
 
+import uuid
+
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -93,6 +95,8 @@ rows = sa.Table(
     sa.Column("output_hash", HexText),
     sa.Column("input_key", sa.Text),
     sa.Column("output_key", sa.Text),
+    sa.Column("output_size", sa.BigInteger),
+    sa.Column("content_type", sa.Text),
     sa.Column("output_count", sa.BigInteger, nullable=False),
     sa.Column("pending_children", sa.BigInteger, nullable=False),
     sa.Column("error", sa.JSON(none_as_null=True)),
@@ -102,6 +106,24 @@ rows = sa.Table(
     sa.Column("batch_id", sa.Text),
     sa.Column("metadata", sa.JSON, nullable=False),
 )
+
+late_ends = sa.Table(
+    "lineage_late_ends",
+    schema,
+    # out of the same numbers as those of rows
+    sa.Column(
+        "number",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("row_number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("execution_number", sa.BigInteger, nullable=False),
+)
+"""When rows that had been written before they were committed turned so; see `outcome_log`."""
+
+identity = sa.Table("lineage_identity", schema, sa.Column("name", sa.Text, nullable=False))
+"""One row, drawn when the tables were made: numbers mean nothing in other tables than these."""
 
 
 def _index(name: str, *columns: sa.Column[object], where: sa.ColumnElement[bool]) -> None:
@@ -139,9 +161,11 @@ async def create_schema(database: AsyncEngine | AsyncConnection) -> None:
     """Create the tables and indexes that are missing; on a connection, in its transaction."""
     if isinstance(database, AsyncConnection):
         await database.run_sync(schema.create_all)
+        if (await database.execute(sa.select(identity.c.name))).first() is None:
+            await database.execute(identity.insert().values(name=uuid.uuid4().hex))
         return
     async with database.begin() as connection:
-        await connection.run_sync(schema.create_all)
+        await create_schema(connection)
 
 
 async def schema_is_missing(connection: AsyncConnection) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_foundation.changes import Changes
 from factflow_foundation.crash_points import reach
 from factflow_foundation.logs import logger
 from factflow_lineage.batch import write_batch
@@ -55,11 +56,14 @@ class LineageService:
         flush_interval: float = 0.2,
         batch_size: int = 2_000,
         buffer_limit: int = 50_000,
+        changes: Changes | None = None,
     ) -> None:
         if flush_interval < 0 or not 1 <= batch_size <= min(buffer_limit, 10_000):
             raise ValueError(
                 "need flush_interval >= 0 and 1 <= batch_size <= min(buffer_limit, 10000)"
             )
+        self.changes = changes or Changes()
+        """Told "rows" for every execution of which some were written."""
         self._connection = WritingConnection(engine)
         self._flush_interval = flush_interval
         self._batch_size = batch_size
@@ -271,6 +275,7 @@ class LineageService:
             return
         self._buffer.remove(entries)
         self._written.update(entry.execution_id for entry in entries if entry.committed)
+        self.changes.tell_each((entry.execution_id for entry in entries), "rows")
 
     async def _write_without_culprit(
         self, entries: list[PipelineLineageEntry], error: Exception

@@ -16,6 +16,7 @@ from factflow_server.api import (
     pipelines,
     replay,
     storage,
+    streams,
     system,
     why,
 )
@@ -33,6 +34,7 @@ _DOMAINS = (
     configs,
     deletions,
     executions,
+    streams,
     pipelines,
     replay,
     storage,

@@ -27,6 +27,8 @@ from factflow_execution.config_service import ConfigService
 from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.execution_deleter import ExecutionDeleter
 from factflow_execution.execution_deletions import ExecutionDeletions
+from factflow_execution.execution_event_streamer import ExecutionEventStreamer
+from factflow_execution.execution_events import ExecutionEvents
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
@@ -34,10 +36,12 @@ from factflow_execution.execution_usages import ExecutionUsages
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.storage_event_streamer import StorageEventStreamer
 from factflow_execution.usage_counter import UsageCounter
 from factflow_execution.why.gathering import FactGatherer
 from factflow_execution.why.service import WhyService
 from factflow_foundation import logs
+from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
 from factflow_infra.database import sqlite_engine, sqlite_reader
@@ -94,6 +98,9 @@ class Container:
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
+    changes: Changes
+    event_streams: ExecutionEventStreamer
+    storage_streams: StorageEventStreamer
     deleter: ExecutionDeleter
     storage_reports: StorageReports
     why: WhyService
@@ -106,6 +113,7 @@ class Container:
         await self.lineage_filler.close()
         await self.executions.close()
         await self.manager.stop(grace_seconds)
+        self.changes.close()
 
 
 @contextlib.asynccontextmanager
@@ -148,11 +156,13 @@ async def _join(
     )
     stack.push_async_callback(queue.close)
     await queue.start()
-    lineage, lineage_repository = await _open_lineage(data_dir, stack)
+    changes = Changes()
+    lineage, lineage_repository = await _open_lineage(data_dir, stack, changes)
 
     reads = DatabaseReads(database, sqlite_reader(data_dir.database))
     stack.push_async_callback(reads.close)
-    repository = ExecutionRepository(database, reads)
+    events = ExecutionEvents(database, changes)
+    repository = ExecutionRepository(database, reads, events)
     deletions = ExecutionDeletions(database, clock, reads)
     usages = ExecutionUsages(database, clock)
 
@@ -181,7 +191,8 @@ async def _join(
         deletions=deletions,
         clock=clock,
     )
-    pauses = RoutePauses(database, manager, clock)
+    progress = ProgressService(lineage_repository, manager)
+    pauses = RoutePauses(database, manager, clock, events)
     stack.push_async_callback(pauses.close)
     await pauses.load()
     configs = ConfigService(ConfigRepository(database, reads), loader, clock)
@@ -207,7 +218,7 @@ async def _join(
         loader=loader,
         executions=executions,
         pauses=pauses,
-        progress=ProgressService(lineage_repository, manager),
+        progress=progress,
         health=HealthService(
             database=database,
             storage=storage,
@@ -229,6 +240,9 @@ async def _join(
         ),
         recovery=recovery,
         lineage_filler=lineage_filler,
+        changes=changes,
+        event_streams=ExecutionEventStreamer(executions, events, progress, changes),
+        storage_streams=StorageEventStreamer(executions, lineage, lineage_repository),
         why=WhyService(
             FactGatherer(
                 executions=executions,
@@ -288,14 +302,14 @@ async def _open_database(
 
 
 async def _open_lineage(
-    data_dir: DataDir, stack: contextlib.AsyncExitStack
+    data_dir: DataDir, stack: contextlib.AsyncExitStack, changes: Changes
 ) -> tuple[LineageService, PipelineLineageRepository]:
     """Open lineage for writing and for reading; a database in trouble does not keep us from starting."""
     writing = sqlite_engine(data_dir.lineage, many_writes=True)
     stack.push_async_callback(writing.dispose)
     reading = sqlite_engine(data_dir.lineage, read_only=True)
     stack.push_async_callback(reading.dispose)
-    lineage = LineageService(writing)
+    lineage = LineageService(writing, changes=changes)
     await lineage.start()
     stack.push_async_callback(lineage.close)
     return lineage, PipelineLineageRepository(reading)

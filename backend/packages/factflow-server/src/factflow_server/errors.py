@@ -36,6 +36,7 @@ STATUS: Mapping[str, int] = {
     "replay_empty": 422,
     "not_a_replay": 422,
     "messages_not_found": 422,
+    "event_unknown": 422,
     "artefacts_missing": 409,
     "object_damaged": 409,
     "record_damaged": 409,

@@ -246,6 +246,32 @@ def metadata(session: Session, key: KeyArgument, execution: ExecutionOption = No
     session.show(record, lambda: print_facts([(name, _fact(v)) for name, v in record.items()]))
 
 
+@command(
+    app,
+    "watch",
+    "factflow storage watch --execution EXECUTION_ID",
+    "factflow storage watch --execution ID --route crawl | jq -r .key",
+)
+def watch(
+    session: Session,
+    *,
+    execution: Annotated[str, typer.Option("--execution", "-e", help="Its id or tag.")],
+    route: Annotated[str | None, typer.Option("--route", help="Only what this route did.")] = None,
+    from_start: Annotated[
+        bool,
+        typer.Option("--from-start/--new-only", help="Begin with what is stored already, or not."),
+    ] = True,
+) -> None:
+    """Show each outcome as it is stored, until the execution ends.
+
+    One line of JSON for each when piped. Exits with 9 when the execution was interrupted by a stop of
+    its server, else with 0, however it ended. Ctrl+C ends the watching only.
+    """
+    from factflow_cli.watching import watch_storage
+
+    watch_storage(session, execution, route=route, new_only=not from_start)
+
+
 def _fact(value: Any) -> Any:
     import json
 

@@ -14,11 +14,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from factflow_server.listener import Stub
-from factflow_server.rows import ISSUE, RUN, execution
-from factflow_server.stub import content
+from factflow_server.listener import Stub, Told
+from factflow_server.rows import ISSUE, RUN, execution, progress
+from factflow_server.stub import content, events
 
 MODE = os.environ.get("STAND_IN", "")
 
@@ -38,23 +40,25 @@ def serve(arguments: list[str]) -> int:
     folder.mkdir(exist_ok=True)
     answers, stop = content(), threading.Event()
     if MODE == "die":
-        answers[f"POST /executions/{RUN}/wait"] = lambda _: os._exit(1)
+        answers[f"GET /executions/{RUN}/events"] = lambda _: os._exit(1)
     if MODE == "forever":
-        answers[f"POST /executions/{RUN}/wait"] = lambda _: {
-            "completed": stop.wait(1),
-            "status": "running",
-        }
+        answers[f"GET /executions/{RUN}/events"] = Told(_until(stop))
     answers[f"GET /executions/{RUN}"] = execution(os.environ.get("STAND_IN_STATUS", "completed"))
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with Stub(answers) as stub:
         if "STAND_IN_STATUS" in os.environ:
             status = os.environ["STAND_IN_STATUS"]
-            stub.answers[f"POST /executions/{RUN}/wait"] = {"completed": True, "status": status}
+            stub.answers[f"GET /executions/{RUN}/events"] = events(status)
         (folder / "serving").write_text(str(os.getpid()))
         print(f"Factflow listening on {stub.url} (data in {folder})", flush=True)
         stop.wait()
     (folder / "stopped").write_text(json.dumps([a.path for a in stub.asked]))
     return 0
+
+
+def _until(stop: threading.Event) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield progress()
+    stop.wait()
 
 
 def validate(arguments: list[str]) -> int:

@@ -1,14 +1,14 @@
 """The HTTP API over real sockets, with answers that a test gives.
 
 `Stub.answers` holds what is answered to `"METHOD /path"` (without the API prefix): a value (200), a
-`(status, value)` pair, bytes, or a function of the `Asked` that returns one of these.
+`(status, value)` pair, bytes, a `Told`, or a function of the `Asked` that returns one of these.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +26,15 @@ class Asked:
     raw_path: str
     query: dict[str, str]
     body: Any
+    last_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """A stream that tells some `(event, data)`, numbered from 1, and is over or, with `cut`, cut off."""
+
+    events: Iterable[tuple[str, dict[str, Any]]]
+    cut: bool = False
 
 
 @dataclass
@@ -86,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             parts.path.removeprefix(PREFIX),
             dict(parse_qsl(parts.query)),
             json.loads(body) if body else None,
+            self.headers.get("last-event-id"),
         )
         self.owner.asked.append(asked)
         self.owner.on_request(asked)
@@ -101,6 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         if value is ...:
             self.close_connection = True
             return  # hang up without a word
+        if isinstance(value, Told):
+            self._stream(value)
+            return
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         kind = "text/html" if isinstance(value, bytes) else "application/json"
@@ -114,6 +127,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if status != 204:
             self.wfile.write(data)
+
+    def _stream(self, told: Told) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        if told.cut:
+            self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        self.wfile.write(b"retry: 1000\n\n")
+        for number, (name, data) in enumerate(told.events, 1):
+            block = f": ping\n\nevent: {name}\ndata: {json.dumps(data)}\nid: {number}\n\n"
+            self.wfile.write(block.encode())
+            self.wfile.flush()
 
 
 def error(status: int, code: str, detail: str, hint: str = "", **more: Any) -> tuple[int, Any]:

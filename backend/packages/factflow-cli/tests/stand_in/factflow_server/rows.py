@@ -190,15 +190,29 @@ def replay() -> dict[str, Any]:
     }
 
 
-def ended(run: str, status: str) -> dict[str, Any]:
-    """Return the answer to a wait for an execution that ended."""
-    return {
-        "completed": True,
-        "execution_id": run,
-        "status": status,
-        "duration_ms": 90_000.0,
-        "message": f"the execution ended {status}",
+def end(status: str, run: str = RUN) -> dict[str, Any]:
+    """Return what the last event of a stream tells."""
+    return {"at": "2026-03-01T09:31:30.000Z", "execution_id": run, "status": status}
+
+
+def progress() -> tuple[str, dict[str, Any]]:
+    """Return an event that tells how far the routes are."""
+    return "progress", {"execution_id": RUN, "routes": routes()}
+
+
+def outcomes() -> list[tuple[str, dict[str, Any]]]:
+    """Return the events of a message that was stored and of one that failed."""
+    shared = {
+        "route_id": "sitemap_scraper",
+        "stage": "web_scraper",
+        "message_id": MESSAGE,
+        "completed_at": "2026-03-01T09:30:12.000Z",
     }
+    error = {"type": "HTTPStatusError", "message": "503 of a site\nwhose words are long " * 5}
+    return [
+        ("stored", {**shared, "outcome": "stored", "key": KEY, "size": 20480}),
+        ("failed", {**shared, "outcome": "failed", "key": None, "size": None, "error": error}),
+    ]
 
 
 def pipelines() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .causes import why
-from .listener import Asked, Stub, error, not_found
+from .listener import Asked, Stub, Told, error, not_found
 from .rows import (
     BINARY_KEY,
     CHILD_ROW,
@@ -22,12 +22,14 @@ from .rows import (
     chosen,
     config,
     deletion,
-    ended,
+    end,
     execution,
     failed_row,
     level,
+    outcomes,
     page,
     pipelines,
+    progress,
     replay,
     routes,
     row,
@@ -36,7 +38,7 @@ from .rows import (
 )
 
 # Tests take these from here, beside what `content` is made of.
-__all__ = ["MESSAGE", "Stub", "deletion", "error", "not_found"]
+__all__ = ["MESSAGE", "Stub", "Told", "deletion", "error", "events", "not_found", "progress"]
 
 
 def validation(asked: Asked) -> dict[str, Any]:
@@ -48,6 +50,11 @@ def validation(asked: Asked) -> dict[str, Any]:
         "error_count": int(bad),
         "warning_count": 0,
     }
+
+
+def events(status: str, execution_id: str = RUN) -> Told:
+    """Return the stream of an execution that ends so."""
+    return Told([progress(), ("end", end(status, execution_id))])
 
 
 def content() -> dict[str, Any]:
@@ -95,7 +102,8 @@ def content() -> dict[str, Any]:
                 {"from_route": "clean", "to_route": "crawl", "queue": "crawl_in"},
             ],
         },
-        f"POST {run}/wait": ended(RUN, "completed"),
+        f"GET {run}/events": events("completed"),
+        f"GET {run}/storage-stream": Told([*outcomes(), ("end", end("failed"))]),
         f"POST {run}/cancel": {
             "success": True,
             "execution_id": RUN,
@@ -104,7 +112,7 @@ def content() -> dict[str, Any]:
             "message": "cancelled",
         },
         f"POST {run}/replay": (201, replay()),
-        f"POST /executions/{OTHER_RUN}/wait": ended(OTHER_RUN, "completed"),
+        f"GET /executions/{OTHER_RUN}/events": events("completed", OTHER_RUN),
         f"GET /executions/{OTHER_RUN}": execution(execution_id=OTHER_RUN),
         f"GET /executions/{OTHER_RUN}/routes": {"execution_id": OTHER_RUN, "routes": routes()},
         "GET /storage/objects": page(

@@ -57,6 +57,7 @@ class RecoveryManager:
                 for execution in left:
                     if await self._taken_up(execution):
                         tried.add(execution.execution_id)
+                        self._executions.recovery_is_over(execution.execution_id)
             except OperationalError as error:
                 _log.warning("recovery waits for the database", reason=str(error.orig))
             else:

@@ -1,0 +1,89 @@
+"""What happened to an execution as a whole, kept in the database beside its status.
+
+An event is written in the transaction of the change that it tells of, so that there is neither without the
+other. They are few: a start, an end, and what people and restarts did between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from factflow_execution.models import ExecutionStatus
+from factflow_execution.tables import execution_events as events
+from factflow_foundation.changes import Changes
+from factflow_foundation.whole import whole
+from factflow_lineage.errors import EventUnknownError
+
+STATUS = "status"
+"""The topic under which listeners are told of an event, and of what else may end a stream."""
+BEGINNING = "0"
+END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. `at` is in Unix seconds; `number` only grows, and is 0 of one that is not stored."""
+
+    kind: str
+    at: float
+    data: dict[str, Any] = field(default_factory=dict)
+    number: int = 0
+
+
+def ending(status: ExecutionStatus, at: float, values: Mapping[str, Any]) -> Event:
+    """Return the event of an end, with what the row says of it, or of an interruption."""
+    told = ("message_count", "failed_count", "warning", "error_info")
+    data = {"status": status, **{name: values.get(name) for name in told}}
+    return Event("interrupted" if status == "interrupted" else END, at, data)
+
+
+class ExecutionEvents:
+    """Writes events in other people's transactions, and reads them."""
+
+    def __init__(self, engine: AsyncEngine, changes: Changes | None = None) -> None:
+        self._engine = engine
+        self._changes = changes or Changes()
+
+    @staticmethod
+    async def add(connection: AsyncConnection, execution_id: str, event: Event) -> None:
+        """Write an event; `tell` of it once the transaction is committed."""
+        await connection.execute(
+            events.insert().values(
+                execution_id=execution_id, at=event.at, kind=event.kind, data=event.data
+            )
+        )
+
+    def tell(self, execution_id: str) -> None:
+        """Wake those who follow an execution."""
+        self._changes.tell(execution_id, STATUS)
+
+    async def after(self, execution_id: str, number: int) -> list[Event]:
+        """Return an execution's events behind a number, in the order they were written."""
+        query = select(events.c.kind, events.c.at, events.c.data, events.c.number)
+        query = query.where(events.c.execution_id == execution_id, events.c.number > number)
+        return [Event(**row) for row in await whole(self._read(query.order_by(events.c.number)))]
+
+    async def place(self, execution_id: str, name: str) -> Event | None:
+        """Return the event with this number as text, None for the place before the first.
+
+        Raises `EventUnknownError` when it is none of this execution's.
+        """
+        if name == BEGINNING:
+            return None
+        if not (name.isascii() and name.isdigit() and len(name) < 19):
+            raise EventUnknownError(name)
+        query = select(events.c.kind, events.c.at, events.c.data, events.c.number)
+        this = events.c.number == int(name), events.c.execution_id == execution_id
+        found = await whole(self._read(query.where(*this)))
+        if not found:
+            raise EventUnknownError(name)
+        return Event(**found[0])
+
+    async def _read(self, query: Select[Any]) -> list[RowMapping]:
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(query)).mappings())
