@@ -63,7 +63,7 @@ def test_no_key_leads_out_of_the_store_through_the_api(
         return  # that is the listing
     assert status in {404, 422}
     answer = json.loads(body)
-    assert answer["error_code"] in {"key_refused", "object_not_found", "invalid_request"}
+    assert answer["error_code"] in {"key_refused", "object_not_found", "endpoint_not_found"}
     assert SECRET not in body.decode()
     assert "root:" not in body.decode()
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from factflow_cli.access_token import access_token
 from factflow_cli.api import path, rows, text
 from factflow_cli.command import command, group
 from factflow_cli.durations import parse_moment
@@ -81,7 +82,9 @@ def pause(
     Messages in hand go on to their end, and its queue keeps filling. The pause outlives restarts of
     the server; factflow pipeline resume ends it, or the time given with --until.
     """
-    body = {"state": "paused", "reason": reason, "requested_by": _user()}
+    # Whoever comes with a token is known to the server by the token's name.
+    name = None if access_token(session.token_file) else _user()
+    body = {"state": "paused", "reason": reason, "requested_by": name}
     if until is not None:
         body["until"] = parse_moment(until).isoformat()
     _set(session, route, body)
