@@ -22,7 +22,6 @@ from factflow_engine.execution_spec import (
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution.errors import (
-    ExecutionStateError,
     LaunchFailedError,
     LaunchRefusedError,
     ServerStoppingError,
