@@ -140,9 +140,8 @@ class ExecutionService:
     async def cancel(self, id_or_tag: str, grace_seconds: float = 10.0) -> Cancellation:
         """Stop an execution; messages in hand have `grace_seconds` to end by themselves.
 
-        Returns when it has stopped; it may have ended by itself meanwhile. Asking again, at the same time
-        or later, changes nothing: the first request's grace period counts. Raises
-        `ExecutionNotFoundError`, and `ExecutionStateError` when it ended otherwise.
+        Returns when it has stopped, or ended by itself. Asking again changes nothing: the first grace
+        period counts. Raises `ExecutionNotFoundError`, `ExecutionStateError` when it ended otherwise.
         """
         execution = await self.get(id_or_tag)
         if execution.status == "cancelled":
@@ -313,8 +312,7 @@ class ExecutionService:
         if draft.prepare is not None:
             source = await draft.prepare(execution_id)
         else:
-            limit = self._max_init_bytes
-            await store_init(self._storage, execution_id, config, draft.init, limit)
+            await store_init(self._storage, execution_id, config, draft.init, self._max_init_bytes)
         execution = self._row(execution_id, draft)
         await self._repository.insert(execution)
         spec = self._spec(execution, config, source)
