@@ -80,7 +80,7 @@ def _plan(path: Path, statement: str, values: Any) -> list[str]:
         (_listing(message_id="message-a"), "by_message"),
         (_listing(execution_id="exec", message_id="message-a"), "by_message"),
         (lambda repository: repository.failures(), "failed"),
-        (lambda repository: repository.failures("exec"), "failed_in"),
+        (lambda repository: repository.failures(LineageFilter(execution_id="exec")), "failed_in"),
         (lambda repository: repository.get("a"), "by_id"),
         (lambda repository: repository.get("message-a"), "by_message"),
         (lambda repository: repository.chain("root"), "by_parent"),
