@@ -20,8 +20,9 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         f"config get {config}": (f"/configs/{config}", "name: docs  # ünïcode"),
         "execution list": ("/executions", "2 executions"),
         f"execution get {run}": (f"/executions/{run}", "1m30s"),
-        f"execution dag {run}": (f"/executions/{run}/dag", "+- clean  [clean_in]"),
+        f"execution dag {run}": (f"/executions/{run}/dag", "crawl (dead letters)"),
         f"execution stats {run}": (f"/executions/{run}/stats", "97.6%"),
+        f"execution monitor {run}": (f"/executions/{run}/monitor", "about 1m35s left"),
         f"execution routes {run}": (f"/executions/{run}/routes", "sitemap_scraper"),
         "pipeline list": ("/pipelines", "is back at noon"),
         f"storage list --execution {run}": ("/storage/objects", "--offset 2 for more"),
@@ -42,7 +43,7 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
 
 
 def _names() -> list[int]:
-    return list(range(22))
+    return list(range(23))
 
 
 @pytest.mark.parametrize("place", _names())
@@ -124,6 +125,9 @@ def test_lineage_list_passes_every_filter_on(server: Any, stub: Any, factflow: R
         "--url": ("url", "https://a.example/?b=c&d"),
         "--title": ("title", "Ünï"),
         "--error-type": ("error_type", "PermanentError"),
+        "--outcome": ("outcome", "failed"),
+        "--where": ("where", "lang=en"),
+        "--cursor": ("cursor", "W10"),
         "--after": ("started_after", "2026-03-01T00:00:00+01:00"),
         "--before": ("started_before", "2026-03-02"),
         "--order": ("sort_order", "desc"),

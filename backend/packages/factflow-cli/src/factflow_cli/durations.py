@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime, timedelta
 
 from factflow_cli.errors import CliError
 
@@ -37,6 +38,13 @@ def parse_duration(text: str) -> float:
             f"duration {text!r} must be more than 0 and at most 366d", hint="for example: 10m"
         )
     return seconds
+
+
+def point_in_time(text: str | None) -> str | None:
+    """Return the moment that long ago for `90s` or `1h30m`, as ISO 8601; any other text unchanged."""
+    if text is None or not _WHOLE.fullmatch(text.strip().lower()):
+        return text
+    return (datetime.now(UTC) - timedelta(seconds=parse_duration(text))).isoformat()
 
 
 def format_duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.filters import LineageFilter, check_page
 from factflow_lineage.listing import LineagePage, list_children, list_failures, list_rows
 from factflow_lineage.models import PipelineLineageEntry
-from factflow_lineage.row_search import find_row
+from factflow_lineage.row_search import find_row, look_for_rows
 from factflow_lineage.stats import (
     ExecutionCounts,
     StageStats,
@@ -50,6 +50,16 @@ class PipelineLineageRepository:
         """Return one row."""
         async with self._reading() as connection:
             return (await find_row(connection, wanted)).entry
+
+    async def of_execution(
+        self, execution_id: str, ids: Sequence[str]
+    ) -> dict[str, PipelineLineageEntry]:
+        """Return those rows of an execution that are among some ids, by id. Meant for some hundreds."""
+        async with self._reading() as connection:
+            return {
+                row.entry.id: row.entry
+                for row in await look_for_rows(connection, execution_id, ids)
+            }
 
     async def chain(self, wanted: str, *, across_replays: bool = False) -> LineageChain:
         """Return a row with its ancestors and descendants, within its execution; `across_replays`

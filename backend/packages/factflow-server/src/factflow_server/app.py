@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from factflow_server import errors
 from factflow_server.api import (
     adapters,
+    audit,
     configs,
     executions,
     lineage,
@@ -24,7 +25,7 @@ from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
-_DOMAINS = (configs, executions, pipelines, replay, storage, lineage, adapters, system)
+_DOMAINS = (configs, executions, audit, pipelines, replay, storage, lineage, adapters, system)
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

@@ -27,6 +27,7 @@ from factflow_execution.config_service import ConfigService
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
@@ -86,6 +87,7 @@ class Container:
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
+    lineage_audit: LineageAudit
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
@@ -184,7 +186,7 @@ async def _join(
         loader=loader,
         executions=executions,
         pauses=pauses,
-        progress=ProgressService(lineage_repository, manager),
+        progress=ProgressService(lineage_repository, manager, clock),
         health=HealthService(
             database=database,
             storage=storage,
@@ -206,6 +208,14 @@ async def _join(
         ),
         recovery=RecoveryManager(executions, storage),
         lineage_filler=lineage_filler,
+        lineage_audit=LineageAudit(
+            repository=repository,
+            rows=lineage_repository,
+            lineage=lineage,
+            store=OutcomeStore(storage),
+            manager=manager,
+            filler=lineage_filler,
+        ),
     )
 
 

@@ -18,10 +18,12 @@ from .rows import (
     ROOT_ROW,
     ROW,
     RUN,
+    audit,
     config,
     ended,
     execution,
     failed_row,
+    monitor,
     page,
     pipelines,
     replay,
@@ -85,10 +87,15 @@ def content() -> dict[str, Any]:
                 {"route_id": "clean", "name": "clean", "queue": "clean_in", "adapters": ["c"]},
             ],
             "edges": [
-                {"from_route": "crawl", "to_route": "clean", "queue": "clean_in"},
-                {"from_route": "clean", "to_route": "crawl", "queue": "crawl_in"},
+                {"from_route": "crawl", "to_route": "clean", "queue": "clean_in"}
+                | {"kind": "outbound"},
+                {"from_route": "clean", "to_route": "crawl", "queue": "crawl_in"}
+                | {"kind": "dead_letter"},
             ],
         },
+        f"GET {run}/monitor": monitor(),
+        f"GET {run}/audit": audit(),
+        f"POST {run}/audit/repair": audit(gaps=[]) | {"rows_rebuilt": 42},
         f"POST {run}/wait": ended(RUN, "completed"),
         f"POST {run}/cancel": {
             "success": True,
