@@ -340,11 +340,10 @@ def test_json_keeps_odd_characters_without_letting_them_act(
 def test_a_dag_with_a_cycle_is_drawn_once(server: Any, stub: Any, factflow: Run) -> None:
     assert factflow("execution", "dag", stub.RUN, "--output", "table").text == (
         "init -> crawl_in\n"
-        "crawl  [crawl_in]\n"
-        "  a > b\n"
-        "   +- clean  [clean_in]\n"
-        "      c\n"
-        "      +- crawl (above)  <- crawl_in\n"
+        "\n"
+        "ROUTE  FROM      STAGES  TO\n"
+        "crawl  crawl_in  a > b   clean\n"
+        "clean  clean_in  c       crawl (dead letters)\n"
     )
 
 
@@ -354,9 +353,9 @@ def test_a_chain_is_a_tree_from_the_root_over_the_row_to_its_descendants(
     lines = factflow("lineage", "chain", stub.ROW, "--output", "table").text.splitlines()
     assert lines == [
         "sitemap_scraper",
-        f"  {stub.ROOT_ROW}  init  stored",
-        f"> {stub.ROW}    sitemap_parser  stored",
-        f"  {stub.CHILD_ROW}      web_scraper  failed",
+        f"  {stub.ROOT_ROW}  init  stored  1s",
+        f"> {stub.ROW}    sitemap_parser  stored  1s",
+        f"  {stub.CHILD_ROW}      web_scraper  failed  1s",
         "    PermanentError: https://example.org/a/page/that/has/a/long/address answered",
         "      410 Gone",
         "",

@@ -22,6 +22,7 @@ COMMANDS = [
             "wait",
             "cancel",
             "dag",
+            "monitor",
             "stats",
             "routes",
             "replay",
@@ -34,7 +35,7 @@ COMMANDS = [
     *[f"storage {name}" for name in ["list", "get", "metadata", "export"]],
     *[
         f"lineage {name}"
-        for name in ["list", "get", "chain", "batch", "children", "failures", "stats"]
+        for name in ["list", "get", "chain", "batch", "children", "failures", "stats", "audit"]
     ],
 ]
 

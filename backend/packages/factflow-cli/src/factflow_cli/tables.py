@@ -209,7 +209,7 @@ def _wrapped(line: str, room: int, further: str = "    ") -> list[str]:
         if piece == line:
             return [*lines, indent + line]
         space = piece.rfind(" ") if line[len(piece)] != " " else len(piece)
-        end = space if piece[:space].strip() else len(piece)
+        end = space if space > 0 and piece[:space].strip() else len(piece)
         lines.append(indent + line[:end].rstrip())
         line, indent = line[end:].lstrip(), further
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from factflow_lineage.cursor import Position
 from factflow_lineage.tables import rows
 
-SCAN_LIMIT = 50_000
+SCAN_LIMIT = 20_000
 """Rows looked at for one page, some tenths of a second."""
 FIRST_WINDOW, LARGEST_WINDOW = 500, 5_000
 
