@@ -37,13 +37,15 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         f"lineage stats --execution {run}": ("/lineage/stats", "web_content_storage"),
         "adapters list": ("/adapters", "1 adapter"),
         "adapters show web_scraper": ("/adapters/web_scraper", "Where to start"),
+        "storage browse": ("/storage/browse", "10000+"),
+        "system storage": ("/system/storage", "4000 objects of the present one"),
         "system health": ("/system/health", "1h01m"),
         "system health --debug": ("/system/health", "storage: 12 GiB free"),
     }
 
 
 def _names() -> list[int]:
-    return list(range(23))
+    return list(range(25))
 
 
 @pytest.mark.parametrize("place", _names())

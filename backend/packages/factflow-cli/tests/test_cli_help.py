@@ -12,7 +12,7 @@ import pytest
 import typer
 
 COMMANDS = [
-    *["run", "serve", "system health", "adapters list", "adapters show"],
+    *["run", "serve", "system health", "system storage", "adapters list", "adapters show"],
     *[f"config {name}" for name in ["validate", "create", "list", "get", "edit", "delete", "run"]],
     *[
         f"execution {name}"
@@ -28,11 +28,12 @@ COMMANDS = [
             "replay",
             "tree",
             "diff",
+            "delete",
         ]
     ],
     *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
     "selftest chaos",
-    *[f"storage {name}" for name in ["list", "get", "metadata", "export"]],
+    *[f"storage {name}" for name in ["list", "browse", "get", "metadata", "export", "download"]],
     *[
         f"lineage {name}"
         for name in ["list", "get", "chain", "batch", "children", "failures", "stats", "audit"]

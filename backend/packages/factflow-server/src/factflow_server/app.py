@@ -11,6 +11,7 @@ from factflow_server.api import (
     adapters,
     audit,
     configs,
+    deletions,
     executions,
     lineage,
     pipelines,
@@ -25,7 +26,18 @@ from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
-_DOMAINS = (configs, executions, audit, pipelines, replay, storage, lineage, adapters, system)
+_DOMAINS = (
+    configs,
+    deletions,
+    executions,
+    audit,
+    pipelines,
+    replay,
+    storage,
+    lineage,
+    adapters,
+    system,
+)
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

@@ -19,10 +19,13 @@ from .rows import (
     ROW,
     RUN,
     audit,
+    chosen,
     config,
+    deletion,
     ended,
     execution,
     failed_row,
+    level,
     monitor,
     page,
     pipelines,
@@ -30,10 +33,11 @@ from .rows import (
     routes,
     row,
     stages,
+    usage,
 )
 
 # Tests take these from here, beside what `content` is made of.
-__all__ = ["MESSAGE", "Stub", "error", "not_found"]
+__all__ = ["MESSAGE", "Stub", "deletion", "error", "not_found"]
 
 
 def validation(asked: Asked) -> dict[str, Any]:
@@ -121,6 +125,11 @@ def content() -> dict[str, Any]:
             ],
             total=340,
         ),
+        "GET /storage/browse": level(),
+        "GET /system/storage": usage(),
+        "POST /executions/delete": chosen,
+        f"GET {run}/deletion": deletion("deleted"),
+        f"GET /executions/{OTHER_RUN}/deletion": deletion("deleted"),
         f"GET /storage/objects/{KEY}": PAGE,
         f"GET /storage/objects/{BINARY_KEY}": IMAGE,
         f"GET /storage/metadata/{KEY}": record,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from factflow_server.api.dependencies import Services
-from factflow_server.api.schemas.system import ComponentSchema, HealthResponse
+from factflow_server.api.schemas.paging import Limit, Offset
+from factflow_server.api.schemas.system import ComponentSchema, HealthResponse, StorageResponse
 from factflow_server.health import overall
 
 router = APIRouter(prefix="/system", tags=["system"])
@@ -22,3 +25,21 @@ async def get_health(services: Services) -> HealthResponse:
         uptime_seconds=round(max(0.0, services.clock.now() - services.started_at), 3),
         data_dir=str(services.data_dir.root),
     )
+
+
+@router.get("/storage", operation_id="get_storage_usage")
+async def get_storage_usage(
+    *,
+    services: Services,
+    limit: Limit = 20,
+    offset: Offset = 0,
+    refresh: bool = False,
+    wait: Annotated[float, Query(ge=0, le=60)] = 0.5,
+) -> StorageResponse:
+    """Get what takes the space, the largest executions first.
+
+    What was not counted yet, or may have grown, is counted behind the work; the answer comes when that is
+    done or `wait` seconds have passed. `refresh` counts everything again.
+    """
+    report = await services.storage_reports.report(limit, offset, anew=refresh, wait=wait)
+    return StorageResponse.of(report, limit, offset)

@@ -11,7 +11,7 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="Rows in this page.")]
 Offset = Annotated[int, Query(ge=0, description="Rows to skip.")]
 Cursor = Annotated[
     str | None,
-    Query(max_length=500, description="`next_cursor` of the page before; no `offset` then."),
+    Query(min_length=1, max_length=1100, description="`next_cursor` of the page before."),
 ]
 
 
