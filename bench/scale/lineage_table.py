@@ -153,7 +153,12 @@ async def _ask(rows: PipelineLineageRepository, count: int) -> list[Row]:
                 LineageFilter(execution_id=some_execution(), stage="bench_b", status="completed")
             ),
         ),
-        ("Q5", "an execution's failures", "≤ 100 ms", lambda: rows.failures(some_execution())),
+        (
+            "Q5",
+            "an execution's failures",
+            "≤ 100 ms",
+            lambda: rows.failures(LineageFilter(execution_id=some_execution())),
+        ),
         ("Q6", "the latest failures of all", "≤ 100 ms", rows.failures),
         ("Q7", "an execution's stats", "≤ 20 ms", lambda: rows.stats(some_execution())),
     ]

@@ -88,6 +88,37 @@ def test_a_listing_cut_off_by_head_is_no_error(server: ServerProcess) -> None:
     assert (done.code, done.err) == (0, "")
 
 
+@needs_jq
+def test_the_debugging_walk_from_a_failed_execution_to_its_repair(server: ServerProcess) -> None:
+    """Find the failure, follow it to the root, read the bytes that tripped the adapter, run it again."""
+    execution = server.run(server.create(FAILING))
+    server.end_of(execution)
+    script = """
+        set -eu -o pipefail
+        factflow execution get "$EXEC_ID" | jq -r .status
+        ID=$(factflow lineage failures --execution "$EXEC_ID" | jq -r '.entries[0].id')
+        FAILED_STAGE=$(factflow lineage get "$ID" | jq -r .stage)
+        factflow lineage chain "$ID" --tree
+        INPUT_KEY=$(factflow lineage chain "$ID" | jq -r '.ancestors[0].metadata.input_key')
+        factflow storage get "$INPUT_KEY"; echo
+        factflow storage get "$(factflow lineage get "$ID" | jq -r .metadata.input_key)"; echo
+        factflow lineage stats --execution "$EXEC_ID" > /dev/null
+        factflow lineage audit --execution "$EXEC_ID" | jq -r .clean
+        factflow execution replay "$EXEC_ID" --from-stage "$FAILED_STAGE" | jq -r .execution_id
+        factflow execution replay "$EXEC_ID" --from-stage "$FAILED_STAGE" --set split.fail.numbers=[41] \\
+            | jq -r .execution_id
+    """
+    done = _shell(server, script, EXEC_ID=execution)
+    assert done.code == 0, done.err
+    said = done.out.splitlines()
+    assert said[0] == "failed"
+    assert any(re.search(r"^> [0-9a-f]{32}  +fail  failed  \d", line) for line in said)
+    assert said[-5:-2] == ['{"n":0}', '{"n":7}', "true"], "what entered, what tripped the adapter"
+    unchanged, repaired = (server.end_of(replay) for replay in said[-2:])
+    assert (unchanged["status"], unchanged["failed_count"]) == ("failed", 1)
+    assert (repaired["status"], repaired["failed_count"]) == ("completed", 0)
+
+
 def test_wait_ends_as_the_execution_does(server: ServerProcess, hanging: str) -> None:
     failed = server.run(server.create(FAILING))
     assert server.cli("execution", "wait", failed).code == 1

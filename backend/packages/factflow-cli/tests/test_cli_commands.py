@@ -20,8 +20,9 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         f"config get {config}": (f"/configs/{config}", "name: docs  # ünïcode"),
         "execution list": ("/executions", "2 executions"),
         f"execution get {run}": (f"/executions/{run}", "1m30s"),
-        f"execution dag {run}": (f"/executions/{run}/dag", "+- clean  [clean_in]"),
+        f"execution dag {run}": (f"/executions/{run}/dag", "crawl (dead letters)"),
         f"execution stats {run}": (f"/executions/{run}/stats", "97.6%"),
+        f"execution monitor {run}": (f"/executions/{run}/monitor", "about 1m35s left"),
         f"execution routes {run}": (f"/executions/{run}/routes", "sitemap_scraper"),
         f"why {run}": (f"/why/{run}", "         try: factflow pipeline resume publish"),
         "pipeline list": ("/pipelines", "is back at noon"),
@@ -127,6 +128,9 @@ def test_lineage_list_passes_every_filter_on(server: Any, stub: Any, factflow: R
         "--url": ("url", "https://a.example/?b=c&d"),
         "--title": ("title", "Ünï"),
         "--error-type": ("error_type", "PermanentError"),
+        "--outcome": ("outcome", "failed"),
+        "--where": ("where", "lang=en"),
+        "--cursor": ("cursor", "W10"),
         "--after": ("started_after", "2026-03-01T00:00:00+01:00"),
         "--before": ("started_before", "2026-03-02"),
         "--order": ("sort_order", "desc"),
@@ -343,11 +347,10 @@ def test_json_keeps_odd_characters_without_letting_them_act(
 def test_a_dag_with_a_cycle_is_drawn_once(server: Any, stub: Any, factflow: Run) -> None:
     assert factflow("execution", "dag", stub.RUN, "--output", "table").text == (
         "init -> crawl_in\n"
-        "crawl  [crawl_in]\n"
-        "  a > b\n"
-        "   +- clean  [clean_in]\n"
-        "      c\n"
-        "      +- crawl (above)  <- crawl_in\n"
+        "\n"
+        "ROUTE  FROM      STAGES  TO\n"
+        "crawl  crawl_in  a > b   clean\n"
+        "clean  clean_in  c       crawl (dead letters)\n"
     )
 
 
@@ -357,9 +360,9 @@ def test_a_chain_is_a_tree_from_the_root_over_the_row_to_its_descendants(
     lines = factflow("lineage", "chain", stub.ROW, "--output", "table").text.splitlines()
     assert lines == [
         "sitemap_scraper",
-        f"  {stub.ROOT_ROW}  init  stored",
-        f"> {stub.ROW}    sitemap_parser  stored",
-        f"  {stub.CHILD_ROW}      web_scraper  failed",
+        f"  {stub.ROOT_ROW}  init  stored  1s",
+        f"> {stub.ROW}    sitemap_parser  stored  1s",
+        f"  {stub.CHILD_ROW}      web_scraper  failed  1s",
         "    PermanentError: https://example.org/a/page/that/has/a/long/address answered",
         "      410 Gone",
         "",

@@ -22,6 +22,7 @@ COMMANDS = [
             "wait",
             "cancel",
             "dag",
+            "monitor",
             "stats",
             "routes",
             "replay",
@@ -38,7 +39,7 @@ COMMANDS = [
     ],
     *[
         f"lineage {name}"
-        for name in ["list", "get", "chain", "batch", "children", "failures", "stats"]
+        for name in ["list", "get", "chain", "batch", "children", "failures", "stats", "audit"]
     ],
 ]
 

@@ -91,7 +91,7 @@ def test_a_chain_names_a_route_where_it_begins_and_every_id_and_stage_whole(
     rows = [line for line in lines[:-2] if line not in {SCRAPER, PROCESSOR}]
     for place, (line, (_, stage)) in enumerate(zip(rows, STAGES, strict=True)):
         mark = ">" if place == len(STAGES) - 1 else " "
-        assert line == f"{mark} {place:032x}  {'  ' * place}{stage}  stored"
+        assert line == f"{mark} {place:032x}  {' ' * place}{stage}  stored  1s"
 
 
 def test_a_chain_of_any_depth_and_names_of_any_length_stay_on_the_screen(

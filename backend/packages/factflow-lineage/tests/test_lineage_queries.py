@@ -233,7 +233,7 @@ async def test_failures_come_latest_first(crawl: PipelineLineageRepository) -> N
     """Across executions or within one, with the error and its traceback."""
     page = await crawl.failures()
     assert [entry.id for entry in page.entries] == ["again", "page2"]
-    page = await crawl.failures("exec", limit=1)
+    page = await crawl.failures(LineageFilter(execution_id="exec", limit=1))
     assert (page.total, [entry.id for entry in page.entries]) == (1, ["page2"])
     assert page.entries[0].error == ErrorInfo("TimeoutError", "slow", "line 1")
 

@@ -19,6 +19,7 @@ from factflow_lineage import (
     PipelineLineageEntry,
     PipelineLineageRepository,
 )
+from factflow_lineage.cursor import Position, encode
 
 Question = Callable[[PipelineLineageRepository], Awaitable[Any]]
 
@@ -76,11 +77,21 @@ def _plan(path: Path, statement: str, values: Any) -> list[str]:
         (_listing(stage="fetch"), "by_stage"),
         (_listing(execution_id="exec", stage="fetch"), "by_stage"),
         (_listing(execution_id="exec", route_id="crawl"), "by_stage"),
+        (_listing(url="a"), "by_time"),
+        (_listing(outcome="stored", started_after=1.0), "by_time"),
+        (_listing(execution_id="exec", title="a"), "by_execution"),
+        (_listing(execution_id="exec", stage="fetch", status="failed"), "failed_by_start"),
+        (_listing(execution_id="exec", stage="fetch", started_after=1.0), "by_stage"),
+        (_listing(cursor=encode("start asc", Position(1.0, 1))), "by_time"),
+        (
+            _listing(execution_id="exec", cursor=encode("start asc", Position(1.0, 1))),
+            "by_execution",
+        ),
         (_listing(batch_id="batch"), "by_batch"),
         (_listing(message_id="message-a"), "by_message"),
         (_listing(execution_id="exec", message_id="message-a"), "by_message"),
         (lambda repository: repository.failures(), "failed"),
-        (lambda repository: repository.failures("exec"), "failed_in"),
+        (lambda repository: repository.failures(LineageFilter(execution_id="exec")), "failed_in"),
         (lambda repository: repository.get("a"), "by_id"),
         (lambda repository: repository.get("message-a"), "by_message"),
         (lambda repository: repository.chain("root"), "by_parent"),

@@ -20,7 +20,7 @@ def settings(tmp_path: Path) -> ServerSettings:
     (tmp_path / "pipelines").mkdir()
     return ServerSettings(
         data_dir=tmp_path / "data",
-        adapters=(str(ADAPTERS),),
+        adapters=(str(ADAPTERS), "factflow_testing.adapters"),
         pipelines=tmp_path / "pipelines",
         shutdown_grace_seconds=0.2,
         max_concurrent_executions=3,

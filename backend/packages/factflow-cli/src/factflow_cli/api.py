@@ -66,7 +66,7 @@ class Api:
         """Give the connection back."""
         self._client.close()
 
-    def get(self, where: str, *, seconds: float | None = None, **query: Any) -> Json:
+    def get(self, where: str, /, *, seconds: float | None = None, **query: Any) -> Json:
         """Ask for an object; query values of None are left out. `seconds` as for `post`."""
         return self._object("GET", where, query=query, seconds=seconds)
 

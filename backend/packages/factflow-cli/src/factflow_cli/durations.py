@@ -69,6 +69,13 @@ def parse_moment(text: str, now: datetime | None = None) -> datetime:
     return (now or datetime.now(UTC)) + timedelta(seconds=seconds)
 
 
+def point_in_time(text: str | None) -> str | None:
+    """Return the moment that long ago for `90s` or `1h30m`, as ISO 8601; any other text unchanged."""
+    if text is None or not _WHOLE.fullmatch(text.strip().lower()):
+        return text
+    return (datetime.now(UTC) - timedelta(seconds=parse_duration(text))).isoformat()
+
+
 def format_duration(seconds: float) -> str:
     """Return `0.25s`, `9.5s`, `1m30s`, `2h05m` or `3d04h`."""
     if not math.isfinite(seconds) or seconds < 0:

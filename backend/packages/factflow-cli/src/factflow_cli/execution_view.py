@@ -9,9 +9,11 @@ from typing import Any
 from factflow_cli import terminal
 from factflow_cli.flow_view import held_by
 from factflow_cli.tables import Column, number, print_facts, print_line, print_table
-from factflow_cli.values import moment, size, took
+from factflow_cli.values import moment, rate, size, took
 
 Row = Mapping[str, Any]
+
+DEAD = " (dead letters)"
 
 LIST_COLUMNS = (
     Column("EXECUTION", "execution_id", whole=True),
@@ -33,6 +35,8 @@ ROUTE_COLUMNS = (
     number("QUEUED", "queued", keep=1),
     number("DELAYED", "delayed", keep=4),
     Column("STATE", "state", keep=3, whole=True),
+    Column("MSG/S", lambda row: rate(row.get("per_second")), keep=4, whole=True, right=True),
+    Column("P95", lambda row: took(row.get("p95_ms")), keep=5, whole=True, right=True),
     Column("AVERAGE", lambda row: took(row.get("avg_duration_ms")), keep=5, whole=True, right=True),
     Column("QUEUE", "queue", keep=6),
 )
@@ -141,49 +145,33 @@ def _config(execution: Row) -> str:
     return f"{name} ({version_text}{config_id})" if name else str(config_id or "")
 
 
+DAG_COLUMNS = (
+    Column("ROUTE", "route_id", whole=True),
+    Column("FROM", "queue"),
+    Column("STAGES", "stages", wraps=True),
+    Column("TO", "onward"),
+)
+
+
 def draw_dag(dag: Row, nodes: Sequence[Row], edges: Sequence[Row]) -> None:
-    """Print the routes as a tree: each with its stages, under it the routes its queue feeds.
-
-    A route that was drawn already (a cycle, or two ways to one place) is named with `(above)`.
-    """
-    by_id = {str(node.get("route_id")): node for node in nodes}
-    fed = {str(edge.get("to_route")) for edge in edges}
-    roots = [
-        route
-        for route, node in by_id.items()
-        if route not in fed or node.get("queue") == dag.get("init_queue")
-    ]
-    drawn: set[str] = set()
-    print_line(f"init -> {dag.get('init_queue') or '?'}")
-    for root in [*roots, *by_id]:
-        if root not in drawn:
-            _draw_route(root, by_id, edges, drawn, depth=0)
-
-
-def _draw_route(
-    route: str, by_id: Mapping[str, Row], edges: Sequence[Row], drawn: set[str], depth: int
-) -> None:
-    pending = [(route, depth, "")]
-    while pending:
-        name, level, queue = pending.pop()
-        indent = "   " * level
-        arrow = f"{indent}+- " if level else ""
-        via = f"  <- {queue}" if queue else ""
-        if name in drawn:
-            print_line(f"{arrow}{name} (above){via}")
-            continue
-        drawn.add(name)
-        node = by_id.get(name, {})
-        print_line(f"{arrow}{name}  [{node.get('queue') or queue or '?'}]")
-        stages = node.get("adapters")
-        if isinstance(stages, Sequence) and not isinstance(stages, str):
-            chain = " > ".join(str(stage) for stage in stages)
-            print_line(f"{indent}{'   ' if level else '  '}{chain}")
-        onward = [edge for edge in edges if str(edge.get("from_route")) == name]
-        pending += [
-            (str(edge.get("to_route")), level + 1, str(edge.get("queue") or ""))
-            for edge in reversed(onward)
-        ]
+    """Print the routes: the queue each takes from, its stages, and the routes it sends to."""
+    print_line(f"init -> {dag.get('init_queue') or 'nothing'}")
+    print_line()
+    print_table(
+        DAG_COLUMNS,
+        [
+            {
+                **node,
+                "stages": " > ".join(map(str, node.get("adapters") or ())),
+                "onward": ", ".join(
+                    f"{edge.get('to_route')}{DEAD if edge.get('kind') == 'dead_letter' else ''}"
+                    for edge in edges
+                    if edge.get("from_route") == node.get("route_id")
+                ),
+            }
+            for node in nodes
+        ],
+    )
 
 
 def suggest_next(execution: Row, *, server_stopped: str = "") -> None:

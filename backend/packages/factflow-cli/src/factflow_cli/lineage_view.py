@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from factflow_cli import terminal
@@ -13,6 +14,7 @@ from factflow_cli.tables import (
     print_facts,
     print_line,
     print_table,
+    print_total,
     sentence_lines,
 )
 from factflow_cli.values import moment, took
@@ -92,13 +94,33 @@ def _error_text(row: Row) -> str:
     return ": ".join(str(part) for part in parts if part)
 
 
+def print_rows_total(answer: Row, shown: int, noun: str) -> None:
+    """Print how many rows there are, or how to go on where they were not counted."""
+    cursor = answer.get("next_cursor")
+    if answer.get("total") is not None or not isinstance(cursor, str):
+        print_total({**answer, "total": answer.get("total") or shown}, shown, noun)
+        return
+    print_line()
+    scanned = answer.get("scanned")
+    print_line(f"{shown} {noun} shown, {scanned} looked at; there may be more: --cursor {cursor}")
+
+
 def draw_chain(
-    answer: Row, ancestors: Sequence[Row], entry: Row, descendants: Sequence[Row]
+    answer: Row,
+    ancestors: Sequence[Row],
+    entry: Row,
+    descendants: Sequence[Row],
+    limit: int = 1000,
 ) -> None:
-    """Print the tree from the root down, the row asked for marked; a route is named where it begins."""
+    """Print the tree from the root down, the row asked for marked; a route is named where it begins.
+
+    At most `limit` rows of what came of it are drawn.
+    """
+    left_out = max(0, len(descendants) - limit)
     line = _from_the_root(ancestors, entry)
     tree = [*((row, depth) for depth, row in enumerate(line)), (entry, len(line))]
-    tree += ((row, len(line) + depth) for row, depth in _below(entry, descendants))
+    below = islice(_below(entry, descendants), limit)
+    tree += ((row, len(line) + depth) for row, depth in below)
     place = _Layout(tree)
     lane = None
     for row, depth in tree:
@@ -111,6 +133,8 @@ def draw_chain(
                 print_line(part)
     print_line()
     more = ", cut off: there are more" if answer.get("truncated") else ""
+    if left_out:
+        more = f", {left_out} of them not drawn: --limit {len(descendants)}{more}"
     print_line(f"{len(ancestors)} ancestors, {len(descendants)} descendants{more}")
 
 
@@ -162,4 +186,8 @@ class _Layout:
 
 
 def _stage_and_outcome(row: Row) -> str:
-    return terminal.one_line(f"{row.get('stage')}  {row.get('outcome') or row.get('status')}")
+    """Return what a stage did and how long it took; a row that waits for others says for how many."""
+    words = [str(row.get("stage")), str(row.get("outcome") or row.get("status"))]
+    if row.get("pending_children"):
+        words.append(f"({row['pending_children']} unfinished below)")
+    return terminal.one_line("  ".join([*words, took(row.get("duration_ms"))]).rstrip())

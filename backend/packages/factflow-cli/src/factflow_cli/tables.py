@@ -79,6 +79,18 @@ def print_table(
 
     `below` returns sentences about a row: they stand under it, indented, over the table's whole width.
     """
+    _print(_table(columns, rows, below))
+
+
+def drawn_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """Return the table as text without colours."""
+    return _drawn(_table(columns, rows, lambda _: ()), colours=False)
+
+
+def _table(
+    columns: Sequence[Column], rows: Sequence[Row], below: Callable[[Row], Sequence[str]]
+) -> Callable[[Console], None]:
+    """Return what draws a table."""
     from rich.cells import cell_len
 
     room = terminal.width()
@@ -102,7 +114,7 @@ def print_table(
                     console.print("\n".join(sentence_lines(sentence, "  ")), soft_wrap=True)
         console.print(table)
 
-    _print(draw)
+    return draw
 
 
 def _grid(columns: Sequence[Column], widths: Sequence[int], *, headed: bool) -> Table:
@@ -197,7 +209,7 @@ def wrapped(line: str, room: int, further: str = "    ") -> list[str]:
         if piece == line:
             return [*lines, indent + line]
         space = piece.rfind(" ") if line[len(piece)] != " " else len(piece)
-        end = space if piece[:space].strip() else len(piece)
+        end = space if space > 0 and piece[:space].strip() else len(piece)
         lines.append(indent + line[:end].rstrip())
         line, indent = line[end:].lstrip(), further
 
@@ -225,6 +237,10 @@ def _coloured(cell: str) -> Text:
 
 
 def _print(draw: Callable[[Console], None]) -> None:
+    terminal.write_text(_drawn(draw, colours=terminal.is_coloured(sys.stdout)))
+
+
+def _drawn(draw: Callable[[Console], None], *, colours: bool) -> str:
     """Draw into memory first, so that one place writes to stdout."""
     from rich.console import Console
 
@@ -232,11 +248,11 @@ def _print(draw: Callable[[Console], None]) -> None:
     console = Console(
         file=page,
         width=terminal.width(),
-        force_terminal=terminal.is_coloured(sys.stdout),
+        force_terminal=colours,
         no_color=False,
         highlight=False,
         markup=False,
         emoji=False,
     )
     draw(console)
-    terminal.write_text("".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines()))
+    return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())

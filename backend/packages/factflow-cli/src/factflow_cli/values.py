@@ -47,3 +47,10 @@ def share(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return f"{value * 100:.1f}%"
+
+
+def rate(value: Any) -> str:
+    """Return a number per second as `0.4`, `12`, `1,480`; '' for none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"

@@ -54,6 +54,31 @@ class LineageFiller:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
+    async def fill(self, execution_id: str) -> bool:
+        """Make an execution's rows again from its records; tell whether all of them are written."""
+        execution = await self._repository.get(execution_id)
+        self._lineage.take_gap(execution_id)
+        if execution is None:
+            return True
+        if await self._deletions.is_going(execution_id):
+            return await self._let_go(execution_id)
+        graph = PipelineGraph(snapshot_config(execution.config_snapshot))
+        rebuilt = await rebuild_rows(execution_id, graph, self._store, self._lineage)
+        filled = await self._lineage.flush(execution_id, timeout=FLUSH_SECONDS)
+        if await self._deletions.is_going(execution_id):
+            return await self._let_go(execution_id)
+        await self._repository.update(execution_id, lineage_gap=0 if filled else rebuilt.rows)
+        _log.info("lineage rebuilt", execution_id=execution_id, rows=rebuilt.rows, complete=filled)
+        if rebuilt.damaged:
+            # Asking again would find the same; rows that lineage has of them stand.
+            _log.warning(
+                "records cannot be read",
+                execution_id=execution_id,
+                count=len(rebuilt.damaged),
+                first=rebuilt.damaged[0],
+            )
+        return filled
+
     async def _run(self) -> None:
         while True:
             await self._lineage.gap_noted.wait()
@@ -80,7 +105,7 @@ class LineageFiller:
         for number, execution_id in enumerate(to_fill):
             self.remaining = len(to_fill) - number
             try:
-                complete &= await self._fill(execution_id)
+                complete &= await self.fill(execution_id)
             except Exception as error:  # noqa: BLE001 - the others must not wait for it
                 _log.warning(
                     "lineage gap not filled yet", execution_id=execution_id, error=str(error)
@@ -89,30 +114,6 @@ class LineageFiller:
         if complete:
             self.remaining = 0
         return complete
-
-    async def _fill(self, execution_id: str) -> bool:
-        execution = await self._repository.get(execution_id)
-        self._lineage.take_gap(execution_id)
-        if execution is None:
-            return True
-        if await self._deletions.is_going(execution_id):
-            return await self._let_go(execution_id)
-        graph = PipelineGraph(snapshot_config(execution.config_snapshot))
-        rebuilt = await rebuild_rows(execution_id, graph, self._store, self._lineage)
-        filled = await self._lineage.flush(execution_id, timeout=FLUSH_SECONDS)
-        if await self._deletions.is_going(execution_id):
-            return await self._let_go(execution_id)
-        await self._repository.update(execution_id, lineage_gap=0 if filled else rebuilt.rows)
-        _log.info("lineage rebuilt", execution_id=execution_id, rows=rebuilt.rows, complete=filled)
-        if rebuilt.damaged:
-            # Asking again would find the same; rows that lineage has of them stand.
-            _log.warning(
-                "records cannot be read",
-                execution_id=execution_id,
-                count=len(rebuilt.damaged),
-                first=rebuilt.damaged[0],
-            )
-        return filled
 
     async def _let_go(self, execution_id: str) -> bool:
         """Leave no row of an execution that is deleted, and may have been while its rows were made."""

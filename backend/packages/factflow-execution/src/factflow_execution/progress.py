@@ -5,13 +5,16 @@ Lineage follows by a fraction of a second, and is allowed to be away; the queue'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factflow_engine.config.issues import ConfigurationError
 from factflow_engine.execution_spec import RouteRuntime, RouteState
 from factflow_engine.manager import OrchestratorManager
 from factflow_execution.models import PipelineExecution
+from factflow_execution.pace import Pace
 from factflow_execution.snapshot import snapshot_config
+from factflow_foundation.clock import Clock, SystemClock
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.stats import RouteCounts, StageStats
@@ -20,7 +23,9 @@ from factflow_lineage.stats import RouteCounts, StageStats
 @dataclass(frozen=True, slots=True)
 class RouteProgress:
     """A route's messages: all that came to it, those settled well or for worse, those in hand, those
-    that wait, and those that wait for a retry. `avg_duration_ms` is stage time per settled message."""
+    that wait, and those that wait for a retry. `avg_duration_ms` is stage time per settled message,
+    `p50_ms` and `p95_ms` are of single calls of its stages; `per_second` messages were settled of late, and
+    `failure_share` of those settled failed (None before the first)."""
 
     route_id: str
     name: str
@@ -33,6 +38,10 @@ class RouteProgress:
     queued: int
     delayed: int
     avg_duration_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    per_second: float | None
+    failure_share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +70,16 @@ class PlanProgress:
 class ProgressService:
     """Answers how far executions are."""
 
-    def __init__(self, lineage: PipelineLineageRepository, manager: OrchestratorManager) -> None:
+    def __init__(
+        self,
+        lineage: PipelineLineageRepository,
+        manager: OrchestratorManager,
+        clock: Clock | None = None,
+    ) -> None:
         self._lineage = lineage
         self._manager = manager
+        self._clock = clock or SystemClock()
+        self._pace = Pace()
 
     async def routes(self, execution: PipelineExecution) -> list[RouteProgress]:
         """Return every route in the order of the YAML; with zeros where lineage does not answer."""
@@ -77,6 +93,7 @@ class ProgressService:
         except LineageUnavailableError:
             counts = ()
         counted = {route.route_id: route for route in counts}
+        rates = self._rates(execution, counts)
         return [
             _progress(
                 runtimes.get(route_id)
@@ -90,6 +107,7 @@ class ProgressService:
                     delayed=0,
                 ),
                 counted.get(route_id) or RouteCounts(route_id, 0, 0, 0, 0, None),
+                rates.get(route_id),
             )
             for route_id, route in config.routes.items()
         ]
@@ -146,11 +164,25 @@ class ProgressService:
             sorted(found, key=lambda stage: places.get((stage.route_id, stage.stage), len(places)))
         )
 
+    def _rates(
+        self, execution: PipelineExecution, counts: Sequence[RouteCounts]
+    ) -> dict[str, float]:
+        """Return how many messages a second each route settles: since it was asked about some seconds
+        ago, else over its whole time."""
+        settled = {route.route_id: route.completed + route.failed for route in counts}
+        if not execution.ended:
+            return self._pace.rates(
+                execution.execution_id, settled, execution.started_at, self._clock.now()
+            )
+        seconds = (execution.completed_at or execution.started_at) - execution.started_at
+        return {route: count / seconds for route, count in settled.items()} if seconds > 0 else {}
+
     def _runtime(self, execution: PipelineExecution) -> list[RouteRuntime]:
         return [] if execution.ended else self._manager.runtime(execution.execution_id)
 
 
-def _progress(now: RouteRuntime, counts: RouteCounts) -> RouteProgress:
+def _progress(now: RouteRuntime, counts: RouteCounts, rate: float | None) -> RouteProgress:
+    settled = counts.completed + counts.failed
     in_progress = now.in_flight if now.state != "stopped" else counts.in_progress
     waiting = now.ready + now.delayed
     return RouteProgress(
@@ -165,4 +197,8 @@ def _progress(now: RouteRuntime, counts: RouteCounts) -> RouteProgress:
         queued=now.ready,
         delayed=now.delayed,
         avg_duration_ms=counts.avg_duration_ms,
+        p50_ms=counts.p50_ms,
+        p95_ms=counts.p95_ms,
+        per_second=rate,
+        failure_share=counts.failed / settled if settled else None,
     )

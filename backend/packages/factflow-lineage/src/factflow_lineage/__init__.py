@@ -8,6 +8,7 @@ from factflow_lineage.errors import (
 )
 from factflow_lineage.filters import LineageFilter
 from factflow_lineage.listing import LineagePage
+from factflow_lineage.metadata_search import MetadataCondition
 from factflow_lineage.models import PipelineLineageEntry, StageStatus, entry_from_record
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.stats import ExecutionCounts, RouteCounts, StageStats
@@ -25,6 +26,7 @@ __all__ = [
     "LineagePage",
     "LineageService",
     "LineageUnavailableError",
+    "MetadataCondition",
     "PipelineLineageEntry",
     "PipelineLineageRepository",
     "RouteCounts",

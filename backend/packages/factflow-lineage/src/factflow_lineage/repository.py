@@ -16,18 +16,16 @@ from factflow_lineage.chain import LineageChain, read_chain
 from factflow_lineage.database_file import DatabaseFile
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.filters import LineageFilter, check_page
-from factflow_lineage.listing import LineagePage, count_matching, list_rows, read_chosen
+from factflow_lineage.listing import LineagePage, list_children, list_failures, list_rows
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.outcome_log import PAGE, OutcomePage
-from factflow_lineage.row_search import execution_number, find_row
+from factflow_lineage.row_search import find_row, look_for_rows
 from factflow_lineage.stats import (
     ExecutionCounts,
     StageStats,
-    count_rows,
     read_counts,
     read_stats,
 )
-from factflow_lineage.tables import rows
 from factflow_lineage.unsettled import (
     FailureGroup,
     UnderWay,
@@ -62,6 +60,16 @@ class PipelineLineageRepository:
         async with self._reading() as connection:
             return (await find_row(connection, wanted)).entry
 
+    async def of_execution(
+        self, execution_id: str, ids: Sequence[str]
+    ) -> dict[str, PipelineLineageEntry]:
+        """Return those rows of an execution that are among some ids, by id. Meant for some hundreds."""
+        async with self._reading() as connection:
+            return {
+                row.entry.id: row.entry
+                for row in await look_for_rows(connection, execution_id, ids)
+            }
+
     async def chain(self, wanted: str, *, across_replays: bool = False) -> LineageChain:
         """Return a row with its ancestors and descendants, within its execution; `across_replays`
         goes up into the executions it was replayed from."""
@@ -69,29 +77,20 @@ class PipelineLineageRepository:
             row = await find_row(connection, wanted)
             return await read_chain(connection, row, across_replays=across_replays)
 
-    async def children(self, wanted: str, *, limit: int = 1000, offset: int = 0) -> LineagePage:
+    async def children(
+        self, wanted: str, *, limit: int = 1000, offset: int = 0, cursor: str | None = None
+    ) -> LineagePage:
         """Return the rows that name this one as their parent, in the order they were first written."""
-        check_page(limit, offset)
+        check_page(limit, offset, cursor)
         async with self._reading() as connection:
             row = await find_row(connection, wanted)
-            conditions = [rows.c.parent_number == row.number]
-            return await _page(connection, conditions, [rows.c.number], limit=limit, offset=offset)
+            return await list_children(connection, row, limit=limit, offset=offset, cursor=cursor)
 
-    async def failures(
-        self, execution_id: str | None = None, *, limit: int = 100, offset: int = 0
-    ) -> LineagePage:
-        """Return failed rows, the latest failure first."""
-        check_page(limit, offset)
-        failed = LineageFilter(execution_id=execution_id, status="failed")
-        conditions = failed.row_conditions()
-        if execution_id is not None:
-            conditions.append(rows.c.execution_number == execution_number(execution_id))
-        order = [rows.c.completed_at.desc(), rows.c.number.desc()]
+    async def failures(self, filters: LineageFilter | None = None) -> LineagePage:
+        """Return the failed rows that match, the latest failure first. The times of the filter are those
+        of failing; its status, order, message, batch and roots do not count."""
         async with self._reading() as connection:
-            total = await count_rows(connection, failed)
-            return await _page(
-                connection, conditions, order, limit=limit, offset=offset, total=total
-            )
+            return await list_failures(connection, filters or LineageFilter())
 
     async def failure_groups(
         self, execution_id: str, *, route_id: str | None = None, below: str | None = None
@@ -178,19 +177,3 @@ def _fold_all_letters(connection: Any, _record: Any) -> None:
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
-
-
-async def _page(
-    connection: AsyncConnection,
-    conditions: Sequence[sa.ColumnElement[bool]],
-    order: Sequence[Any],
-    *,
-    limit: int,
-    offset: int,
-    total: int | None = None,
-) -> LineagePage:
-    if total is None:
-        total = await count_matching(connection, conditions)
-    chosen = sa.select(rows.c.number).where(*conditions).order_by(*order)
-    entries = await read_chosen(connection, chosen.limit(limit).offset(offset), order)
-    return LineagePage(entries, total, limit, offset)

@@ -48,6 +48,19 @@ async def look_for_row(connection: AsyncConnection, row_id: str) -> FoundRow | N
     return found[0] if found else None
 
 
+async def look_for_rows(
+    connection: AsyncConnection, execution_id: str, ids: Sequence[str]
+) -> list[FoundRow]:
+    """Return those of an execution's rows that have one of these ids."""
+    block = sa.select(executions.c.block).where(executions.c.execution_id == asked(execution_id))
+    conditions = [
+        rows.c.block == block.scalar_subquery(),
+        rows.c.id.in_([asked(row_id) for row_id in ids]),
+        rows.c.execution_number == execution_number(execution_id),
+    ]
+    return await _read(connection, conditions)
+
+
 async def read_row(connection: AsyncConnection, number: int) -> FoundRow:
     """Return the row of this number, which must be there."""
     (row,) = await read_rows(connection, [number])

@@ -34,7 +34,8 @@ class StageStats:
 @dataclass(frozen=True, slots=True)
 class RouteCounts:
     """Messages of one route, as far as lineage has seen them: a message is in progress from its
-    first row until a row settles it. `avg_duration_ms` is stage time per settled message."""
+    first row until a row settles it. `avg_duration_ms` is stage time per settled message; the quantiles
+    are of single rows, as in `StageStats`."""
 
     route_id: str
     total: int
@@ -42,6 +43,8 @@ class RouteCounts:
     failed: int
     in_progress: int
     avg_duration_ms: float | None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +61,8 @@ class ExecutionCounts:
 
 async def read_stats(connection: AsyncConnection, execution_id: str) -> list[StageStats]:
     """Return the stages of an execution, sorted by route, stage and adapter."""
-    histograms: dict[int, dict[int, int]] = defaultdict(dict)
-    d, c = durations.c, stages.c
-    of_execution = executions.c.execution_id == execution_id
-    found = await connection.execute(
-        sa.select(d.stage_number, d.bucket, d.rows)
-        .join(stages, c.number == d.stage_number)
-        .join(executions, executions.c.number == c.execution_number)
-        .where(of_execution)
-    )
-    for stage_number, bucket, number in found:
-        histograms[stage_number][bucket] = number
+    histograms = await _histograms(connection, execution_id)
+    c, of_execution = stages.c, executions.c.execution_id == execution_id
     found = await connection.execute(
         _stages().where(of_execution).order_by(c.route_id, c.stage, c.adapter)
     )
@@ -78,15 +72,20 @@ async def read_stats(connection: AsyncConnection, execution_id: str) -> list[Sta
 async def read_counts(connection: AsyncConnection, execution_id: str) -> ExecutionCounts:
     """Return how many messages an execution's routes have seen and settled."""
     by_route: dict[str, Counter[str]] = defaultdict(Counter)
+    histograms = await _histograms(connection, execution_id)
+    durations_of: dict[str, Counter[int]] = defaultdict(Counter)
     found = await connection.execute(_stages().where(executions.c.execution_id == execution_id))
     for row in found:
+        durations_of[row.route_id].update(histograms[row.number])
         by_route[row.route_id].update(
             completed=row.settled - row.failed,
             failed=row.failed,
             in_progress=row.pending + row.processing,
             duration_us=row.duration_us,
         )
-    routes = tuple(_route_counts(route, by_route[route]) for route in sorted(by_route))
+    routes = tuple(
+        _route_counts(route, by_route[route], durations_of[route]) for route in sorted(by_route)
+    )
     return ExecutionCounts(
         execution_id,
         total=sum(route.total for route in routes),
@@ -114,6 +113,20 @@ async def count_rows(connection: AsyncConnection, filters: LineageFilter) -> int
     return int(found.scalar_one())
 
 
+async def _histograms(connection: AsyncConnection, execution_id: str) -> dict[int, dict[int, int]]:
+    """Return the durations of an execution's stages: rows by bucket, by the number of the stage."""
+    histograms: dict[int, dict[int, int]] = defaultdict(dict)
+    found = await connection.execute(
+        sa.select(durations.c.stage_number, durations.c.bucket, durations.c.rows)
+        .join(stages, stages.c.number == durations.c.stage_number)
+        .join(executions, executions.c.number == stages.c.execution_number)
+        .where(executions.c.execution_id == execution_id)
+    )
+    for stage_number, bucket, number in found:
+        histograms[stage_number][bucket] = number
+    return histograms
+
+
 def _stages() -> sa.Select[Any]:
     return sa.select(stages).join(executions, executions.c.number == stages.c.execution_number)
 
@@ -138,7 +151,7 @@ def _stage_stats(row: Any, histogram: dict[int, int]) -> StageStats:
     )
 
 
-def _route_counts(route: str, counts: Counter[str]) -> RouteCounts:
+def _route_counts(route: str, counts: Counter[str], histogram: Counter[int]) -> RouteCounts:
     settled = counts["completed"] + counts["failed"]
     return RouteCounts(
         route_id=route,
@@ -147,4 +160,6 @@ def _route_counts(route: str, counts: Counter[str]) -> RouteCounts:
         failed=counts["failed"],
         in_progress=counts["in_progress"],
         avg_duration_ms=counts["duration_us"] / settled / 1000 if settled else None,
+        p50_ms=quantile_ms(histogram, 0.5),
+        p95_ms=quantile_ms(histogram, 0.95),
     )

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from factflow_server import errors
 from factflow_server.api import (
     adapters,
+    audit,
     configs,
     deletions,
     executions,
@@ -35,6 +36,7 @@ _DOMAINS = (
     deletions,
     executions,
     streams,
+    audit,
     pipelines,
     replay,
     storage,
@@ -43,6 +45,7 @@ _DOMAINS = (
     system,
     why,
 )
+
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

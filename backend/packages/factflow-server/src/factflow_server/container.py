@@ -33,6 +33,7 @@ from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.execution_usages import ExecutionUsages
+from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_pauses import RoutePauses
@@ -101,6 +102,7 @@ class Container:
     changes: Changes
     event_streams: ExecutionEventStreamer
     storage_streams: StorageEventStreamer
+    lineage_audit: LineageAudit
     deleter: ExecutionDeleter
     storage_reports: StorageReports
     why: WhyService
@@ -191,7 +193,7 @@ async def _join(
         deletions=deletions,
         clock=clock,
     )
-    progress = ProgressService(lineage_repository, manager)
+    progress = ProgressService(lineage_repository, manager, clock)
     pauses = RoutePauses(database, manager, clock, events)
     stack.push_async_callback(pauses.close)
     await pauses.load()
@@ -254,6 +256,14 @@ async def _join(
                 clock=clock,
                 put_off=recovery.put_off,
             )
+        ),
+        lineage_audit=LineageAudit(
+            repository=repository,
+            rows=lineage_repository,
+            lineage=lineage,
+            store=OutcomeStore(storage),
+            manager=manager,
+            filler=lineage_filler,
         ),
         deleter=ExecutionDeleter(
             executions=executions,

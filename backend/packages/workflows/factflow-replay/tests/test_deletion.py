@@ -183,4 +183,4 @@ async def test_lineage_that_is_made_again_leaves_out_what_was_deleted(tmp_path: 
     async with platform_in(tmp_path) as platform:
         other = (await platform.run(PIPELINE)).execution_id
         assert (await platform.engine.rows.list(LineageFilter(execution_id=source))).total == 0
-        assert (await platform.engine.rows.list(LineageFilter(execution_id=other))).total > 0
+        assert (await platform.engine.rows.list(LineageFilter(execution_id=other))).entries

@@ -1,9 +1,10 @@
 """`factflow execution`: what runs and ran, waiting for it, cancelling it, running it again."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from factflow_cli import terminal
 from factflow_cli.api import Json, path, rows, text
 from factflow_cli.command import command, group
 from factflow_cli.commands import deletions, replays
@@ -20,6 +21,7 @@ from factflow_cli.exit_codes import ExitCode
 from factflow_cli.flow_view import held_by
 from factflow_cli.following import wait_and_exit
 from factflow_cli.listing import AllOption, show_listing
+from factflow_cli.monitoring import watch
 from factflow_cli.session import Session
 from factflow_cli.tables import print_facts, print_line, print_table, print_total
 from factflow_cli.values import share
@@ -128,12 +130,49 @@ def cancel(
         raise typer.Exit(ExitCode.REFUSED)
 
 
-@command(app, "dag", "factflow execution dag EXECUTION_ID")
-def dag(session: Session, execution_id: ExecutionId) -> None:
+@command(
+    app,
+    "dag",
+    "factflow execution dag EXECUTION_ID",
+    "factflow execution dag EXECUTION_ID --format mermaid > pipeline.mmd",
+)
+def dag(
+    session: Session,
+    execution_id: ExecutionId,
+    form: Annotated[
+        Literal["table", "json", "tree", "mermaid", "dot"] | None,
+        typer.Option("--format", help="[default: table on a terminal, json otherwise]"),
+    ] = None,
+) -> None:
     """Show the routes, their stages, and the queues that join them."""
-    graph = session.api.get(path("executions", execution_id, "dag"))
+    where = path("executions", execution_id, "dag")
+    if form in {"tree", "mermaid", "dot"}:
+        with session.api.download(where, format=form) as answer:
+            terminal.write_text(terminal.harmless(answer.read().decode("utf-8", "replace")))
+        return
+    graph = session.api.get(where)
     nodes, edges = rows(graph, "nodes"), rows(graph, "edges")
+    if form is not None:
+        session.output = form
     session.show(graph, lambda: draw_dag(graph, nodes, edges))
+
+
+@command(
+    app,
+    "monitor",
+    "factflow execution monitor EXECUTION_ID",
+    "factflow execution monitor EXECUTION_ID --once",
+)
+def monitor(
+    session: Session,
+    execution_id: ExecutionId,
+    once: Annotated[bool, typer.Option("--once", help="Show how it stands now, and end.")] = False,
+) -> None:
+    """Watch an execution: routes, pace and last failures, until it ends.
+
+    Ctrl+C ends the watching, never the execution. Without a terminal, one snapshot as JSON.
+    """
+    watch(session, execution_id, once=once)
 
 
 @command(app, "stats", "factflow execution stats EXECUTION_ID")

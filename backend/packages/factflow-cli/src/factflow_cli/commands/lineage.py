@@ -8,11 +8,19 @@ import typer
 from factflow_cli import terminal
 from factflow_cli.api import path, rows
 from factflow_cli.command import command, group
+from factflow_cli.commands import audits
+from factflow_cli.durations import point_in_time
 from factflow_cli.errors import unexpected_answer
 from factflow_cli.execution_view import print_stages
-from factflow_cli.lineage_view import LIST_COLUMNS, draw_chain, draw_failures, draw_row
+from factflow_cli.lineage_view import (
+    LIST_COLUMNS,
+    draw_chain,
+    draw_failures,
+    draw_row,
+    print_rows_total,
+)
 from factflow_cli.session import Session
-from factflow_cli.tables import print_table, print_total
+from factflow_cli.tables import print_table
 
 app = group("Trace messages through stages, find failures.")
 
@@ -24,43 +32,66 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Rows to show."
 OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")]
 
 
+ExecutionOption = Annotated[
+    str | None, typer.Option("--execution", "-e", help="Only of this execution.")
+]
+RouteOption = Annotated[str | None, typer.Option("--route", help="Route id.")]
+StageOption = Annotated[str | None, typer.Option("--stage", help="Stage name.")]
+AdapterOption = Annotated[str | None, typer.Option("--adapter", help="Adapter type.")]
+UrlOption = Annotated[str | None, typer.Option("--url", help="Part of the URL in the metadata.")]
+TitleOption = Annotated[str | None, typer.Option("--title", help="Part of the title.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="KEY=VALUE", help="A metadata field has this value."),
+]
+ErrorOption = Annotated[str | None, typer.Option("--error-type", help="Class of the error.")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", "--after", help="From this time on: ISO 8601, or 90s, 1h30m ago."),
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", "--before", help="Up to this time: ISO 8601, or 1h ago.")
+]
+CursorOption = Annotated[
+    str | None, typer.Option("--cursor", help="Go on behind the page that named it.")
+]
+
+
 @command(
     app,
     "list",
     "factflow lineage list --execution EXECUTION_ID --status failed",
     "factflow lineage list --execution ID --adapter web_scraper --limit 20",
+    "factflow lineage list --since 1h --where lang=en",
 )
 def list_rows(
     session: Session,
     *,
-    execution: Annotated[
-        str | None, typer.Option("--execution", "-e", help="Execution id.")
-    ] = None,
-    route: Annotated[str | None, typer.Option("--route", help="Route id.")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Stage name.")] = None,
-    adapter: Annotated[str | None, typer.Option("--adapter", help="Adapter type.")] = None,
+    execution: ExecutionOption = None,
+    route: RouteOption = None,
+    stage: StageOption = None,
+    adapter: AdapterOption = None,
     status: Annotated[
         str | None,
         typer.Option("--status", help="pending, processing, completed, failed or cancelled."),
     ] = None,
+    outcome: Annotated[
+        str | None, typer.Option("--outcome", help="stored, fanned_out, filtered, failed, passed.")
+    ] = None,
     message: Annotated[str | None, typer.Option("--message", help="Message id.")] = None,
-    url: Annotated[str | None, typer.Option("--url", help="URL in the metadata.")] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Title in the metadata.")] = None,
-    error_type: Annotated[
-        str | None, typer.Option("--error-type", help="Class of the error.")
-    ] = None,
+    url: UrlOption = None,
+    title: TitleOption = None,
+    where: WhereOption = None,
+    error_type: ErrorOption = None,
     roots: Annotated[bool, typer.Option("--roots", help="Only rows without a parent.")] = False,
-    after: Annotated[
-        str | None, typer.Option("--after", help="Started at or after (ISO 8601).")
-    ] = None,
-    before: Annotated[
-        str | None, typer.Option("--before", help="Started before (ISO 8601).")
-    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     order: Annotated[
         Literal["asc", "desc"] | None, typer.Option("--order", help="By start time.")
     ] = None,
     limit: LimitOption = 50,
     offset: OffsetOption = 0,
+    cursor: CursorOption = None,
 ) -> None:
     """List lineage rows: one per message and stage."""
     answer = session.api.get(
@@ -70,16 +101,19 @@ def list_rows(
         stage=stage,
         adapter=adapter,
         status=status,
+        outcome=outcome,
         message_id=message,
         url=url,
         title=title,
+        where=where or None,
         error_type=error_type,
         is_root=True if roots else None,
-        started_after=after,
-        started_before=before,
+        started_after=point_in_time(since),
+        started_before=point_in_time(until),
         sort_order=order,
         limit=limit,
         offset=offset,
+        cursor=cursor,
     )
     _show_rows(session, answer, "rows")
 
@@ -89,7 +123,7 @@ def _show_rows(session: Session, answer: Row, noun: str, offset: int = 0) -> Non
 
     def draw() -> None:
         print_table(LIST_COLUMNS, entries)
-        print_total({"offset": offset, **answer}, len(entries), noun)
+        print_rows_total({"offset": offset, **answer}, len(entries), noun)
 
     session.show(answer, draw)
 
@@ -101,13 +135,20 @@ def get(session: Session, lineage_id: LineageId) -> None:
     session.show(row, lambda: draw_row(row))
 
 
-@command(app, "chain", "factflow lineage chain LINEAGE_ID")
+@command(
+    app, "chain", "factflow lineage chain LINEAGE_ID", "factflow lineage chain LINEAGE_ID --tree"
+)
 def chain(
     session: Session,
     lineage_id: LineageId,
+    *,
     across_replays: Annotated[
         bool, typer.Option("--across-replays", help="Go on into executions that replay this one.")
     ] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Draw the tree also when the output is no terminal.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows of the tree to draw.")] = 200,
 ) -> None:
     """Show what a message came from and all that came of it."""
     answer = session.api.get(
@@ -117,7 +158,14 @@ def chain(
     if not isinstance(entry, dict):
         raise unexpected_answer("'entry' is no object")
     ancestors, descendants = rows(answer, "ancestors"), rows(answer, "descendants")
-    session.show(answer, lambda: draw_chain(answer, ancestors, entry, descendants))
+
+    def draw() -> None:
+        draw_chain(answer, ancestors, entry, descendants, limit)
+
+    if tree:
+        draw()
+    else:
+        session.show(answer, draw)
 
 
 @command(app, "batch", "factflow lineage batch BATCH_ID")
@@ -134,10 +182,16 @@ def batch(
 
 @command(app, "children", "factflow lineage children LINEAGE_ID")
 def children(
-    session: Session, lineage_id: LineageId, limit: LimitOption = 1000, offset: OffsetOption = 0
+    session: Session,
+    lineage_id: LineageId,
+    limit: LimitOption = 1000,
+    offset: OffsetOption = 0,
+    cursor: CursorOption = None,
 ) -> None:
     """List the rows that a message led to directly."""
-    answer = session.api.get(path("lineage", lineage_id, "children"), limit=limit, offset=offset)
+    answer = session.api.get(
+        path("lineage", lineage_id, "children"), limit=limit, offset=offset, cursor=cursor
+    )
     _show_rows(session, answer, "rows", offset)
 
 
@@ -146,24 +200,47 @@ def children(
     "failures",
     "factflow lineage failures",
     "factflow lineage failures --execution EXECUTION_ID --limit 20",
+    "factflow lineage failures --since 1h --error-type TimeoutError",
 )
 def failures(
     session: Session,
-    execution: Annotated[
-        str | None, typer.Option("--execution", "-e", help="Only of this execution.")
-    ] = None,
+    *,
+    execution: ExecutionOption = None,
+    route: RouteOption = None,
+    stage: StageOption = None,
+    adapter: AdapterOption = None,
+    url: UrlOption = None,
+    title: TitleOption = None,
+    where: WhereOption = None,
+    error_type: ErrorOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: LimitOption = 50,
     offset: OffsetOption = 0,
+    cursor: CursorOption = None,
 ) -> None:
     """List the most recent failures, of all executions or one."""
     answer = session.api.get(
-        "/lineage/failures", execution_id=execution, limit=limit, offset=offset
+        "/lineage/failures",
+        execution_id=execution,
+        route_id=route,
+        stage=stage,
+        adapter=adapter,
+        url=url,
+        title=title,
+        where=where or None,
+        error_type=error_type,
+        started_after=point_in_time(since),
+        started_before=point_in_time(until),
+        limit=limit,
+        offset=offset,
+        cursor=cursor,
     )
     entries = rows(answer, "entries")
 
     def draw() -> None:
         draw_failures(entries)
-        print_total(answer, len(entries), "failures")
+        print_rows_total(answer, len(entries), "failures")
         if entries:
             terminal.say(f"next: factflow lineage chain {entries[0].get('id')}")
 
@@ -179,3 +256,6 @@ def stats(
     answer = session.api.get("/lineage/stats", execution_id=execution)
     stages = rows(answer, "stages")
     session.show(answer, lambda: print_stages(stages))
+
+
+audits.add_to(app)

@@ -95,6 +95,10 @@ def routes() -> list[dict[str, Any]]:
             "queued": 1,
             "delayed": 0,
             "avg_duration_ms": 312.5,
+            "p50_ms": 300.0,
+            "p95_ms": 900.0,
+            "per_second": 4.25,
+            "failure_share": 0.05,
         }
         for name in ("sitemap_scraper", "a_route_whose_name_is_longer_than_names_should_be")
     ]
@@ -323,4 +327,46 @@ def usage() -> dict[str, Any]:
         "databases": [{"name": "lineage.db", "disk_bytes": 40_960}],
         "executions": [counted, {**execution(execution_id=OTHER_RUN), **none, "held_by": []}],
         "hints": ["1 executions ended more than 30 days ago: factflow execution delete"],
+    }
+
+
+def monitor(status: str = "running", **changes: Any) -> dict[str, Any]:
+    """Return a snapshot of an execution for a live view."""
+    return {
+        "at": "2026-03-01T09:30:30.000Z",
+        "execution": execution(status),
+        "plan": {"published": 84, "planned": 184},
+        "eta_seconds": 95.0,
+        "metrics": {
+            "total_messages": 84,
+            "completed": 76,
+            "failed": 4,
+            "in_progress": 2,
+            "queued": 2,
+            "delayed": 0,
+            "per_second": 8.5,
+            "failure_share": 0.05,
+        },
+        "routes": routes(),
+        "failures": [failed_row()],
+        "dag": {"execution_id": RUN, "init_queue": "crawl_in", "nodes": [], "edges": []},
+        **changes,
+    }
+
+
+def audit(gaps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return how lineage and storage disagree: a row is missing, unless told otherwise."""
+    missing = {"kind": "row_missing", "key": KEY, "row_id": ROW, "detail": ""}
+    found = [missing] if gaps is None else gaps
+    return {
+        "execution_id": RUN,
+        "clean": not found,
+        "deep": False,
+        "records": 84,
+        "artefacts": 160,
+        "counts": {"row_missing": len(found), "litter": 0},
+        "gaps": found,
+        "rows_rebuilt": 0,
+        "litter_deleted": 0,
+        "notes": [],
     }

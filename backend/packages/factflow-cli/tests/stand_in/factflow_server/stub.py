@@ -19,6 +19,7 @@ from .rows import (
     ROOT_ROW,
     ROW,
     RUN,
+    audit,
     chosen,
     config,
     deletion,
@@ -26,6 +27,7 @@ from .rows import (
     execution,
     failed_row,
     level,
+    monitor,
     outcomes,
     page,
     pipelines,
@@ -98,12 +100,17 @@ def content() -> dict[str, Any]:
                 {"route_id": "clean", "name": "clean", "queue": "clean_in", "adapters": ["c"]},
             ],
             "edges": [
-                {"from_route": "crawl", "to_route": "clean", "queue": "clean_in"},
-                {"from_route": "clean", "to_route": "crawl", "queue": "crawl_in"},
+                {"from_route": "crawl", "to_route": "clean", "queue": "clean_in"}
+                | {"kind": "outbound"},
+                {"from_route": "clean", "to_route": "crawl", "queue": "crawl_in"}
+                | {"kind": "dead_letter"},
             ],
         },
         f"GET {run}/events": events("completed"),
         f"GET {run}/storage-stream": Told([*outcomes(), ("end", end("failed"))]),
+        f"GET {run}/monitor": monitor(),
+        f"GET {run}/audit": audit(),
+        f"POST {run}/audit/repair": audit(gaps=[]) | {"rows_rebuilt": 42},
         f"POST {run}/cancel": {
             "success": True,
             "execution_id": RUN,

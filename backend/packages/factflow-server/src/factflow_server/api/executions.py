@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import PlainTextResponse
 
-from factflow_execution.dag import dag_of
+from factflow_execution import dag_text
+from factflow_execution.dag import Dag, dag_of
 from factflow_execution.models import ExecutionStatus, PipelineExecution
 from factflow_execution.snapshot import snapshot_config
+from factflow_lineage.errors import LineageUnavailableError
+from factflow_lineage.filters import LineageFilter
 from factflow_server.api.dependencies import Services
 from factflow_server.api.schemas.executions import (
     CancelBody,
@@ -29,13 +33,19 @@ from factflow_server.api.schemas.executions import (
     WaitResponse,
     execution_fields,
 )
+from factflow_server.api.schemas.lineage import LineageRow
+from factflow_server.api.schemas.monitor import MetricsSchema, MonitorResponse, eta_seconds
 from factflow_server.api.schemas.paging import Limit, Offset
 from factflow_server.api.schemas.pipelines import flow_fields
-from factflow_server.api.schemas.times import duration_ms
+from factflow_server.api.schemas.times import duration_ms, iso
 from factflow_server.api.starting import KeyHeader, start
 from factflow_server.container import Container
 
 router = APIRouter(prefix="/executions", tags=["executions"])
+
+DagFormat = Literal["json", "tree", "mermaid", "dot"]
+_DAG_TEXTS = {"tree": dag_text.tree, "mermaid": dag_text.mermaid, "dot": dag_text.dot}
+LAST_FAILURES = 5
 
 
 @router.post(
@@ -164,13 +174,57 @@ async def get_execution_routes(execution_id: str, services: Services) -> RoutesR
     )
 
 
-@router.get("/{execution_id}/dag", operation_id="get_execution_dag")
-async def get_execution_dag(execution_id: str, services: Services) -> DagResponse:
-    """Get how the routes of the execution's snapshot hang together."""
+@router.get(
+    "/{execution_id}/dag",
+    operation_id="get_execution_dag",
+    response_model=DagResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def get_execution_dag(
+    execution_id: str,
+    services: Services,
+    form: Annotated[DagFormat, Query(alias="format")] = "json",
+) -> DagResponse | PlainTextResponse:
+    """Get how the routes of the execution's snapshot hang together; also as text to read or to draw."""
     execution = await services.executions.get(execution_id)
     dag = dag_of(snapshot_config(execution.config_snapshot))
+    if form != "json":
+        return PlainTextResponse(_DAG_TEXTS[form](dag))
+    return _dag(execution.execution_id, dag)
+
+
+@router.get("/{execution_id}/monitor", operation_id="get_execution_monitor")
+async def get_execution_monitor(execution_id: str, services: Services) -> MonitorResponse:
+    """Get everything for a live view in one call, cheap enough to be asked for every second."""
+    execution = await services.executions.get(execution_id)
+    plan = services.progress.plan(execution)
+    shown_plan = None if plan is None else PlanProgressSchema.model_validate(plan)
+    routes = await _routes(services, execution)
+    metrics = MetricsSchema.of(routes)
+    return MonitorResponse(
+        at=iso(services.clock.now()),
+        execution=ExecutionSchema.of(execution),
+        plan=shown_plan,
+        eta_seconds=eta_seconds(metrics, shown_plan),
+        metrics=metrics,
+        routes=routes,
+        failures=await _last_failures(services, execution.execution_id),
+        dag=_dag(execution.execution_id, dag_of(snapshot_config(execution.config_snapshot))),
+    )
+
+
+async def _last_failures(services: Container, execution_id: str) -> list[LineageRow] | None:
+    wanted = LineageFilter(execution_id=execution_id, limit=LAST_FAILURES)
+    try:
+        page = await services.lineage_repository.failures(wanted)
+    except LineageUnavailableError:
+        return None
+    return [LineageRow.of(entry) for entry in page.entries]
+
+
+def _dag(execution_id: str, dag: Dag) -> DagResponse:
     return DagResponse(
-        execution_id=execution.execution_id,
+        execution_id=execution_id,
         init_queue=dag.init_queue,
         nodes=[DagNodeSchema.model_validate(node) for node in dag.nodes],
         edges=[DagEdgeSchema.model_validate(edge) for edge in dag.edges],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from factflow_lineage.filters import LineageFilter
-from factflow_lineage.listing import LineagePage as FoundRows
+from factflow_lineage.metadata_search import MetadataCondition
 from factflow_lineage.models import StageStatus
 from factflow_server.api.dependencies import Services
 from factflow_server.api.schemas.executions import StageStatsSchema
@@ -21,7 +22,7 @@ from factflow_server.api.schemas.lineage import (
     LineageStatsResponse,
     SortOrder,
 )
-from factflow_server.api.schemas.paging import Limit, Offset
+from factflow_server.api.schemas.paging import Cursor, Limit, Offset
 from factflow_server.container import Container
 
 router = APIRouter(prefix="/lineage", tags=["lineage"])
@@ -29,58 +30,81 @@ router = APIRouter(prefix="/lineage", tags=["lineage"])
 ManyRows = Annotated[int, Query(ge=1, le=10_000, description="Rows in this page.")]
 
 
+Outcome = Literal["stored", "fanned_out", "filtered", "failed", "passed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowConditions:
+    """What rows may be narrowed by, as query parameters. All given conditions must hold."""
+
+    execution_id: str | None = None
+    route_id: str | None = None
+    adapter: str | None = None
+    stage: str | None = None
+    outcome: Outcome | None = None
+    url: Annotated[str | None, Query(description="A part of the URL, whatever the case.")] = None
+    title: Annotated[str | None, Query(description="A part of the title.")] = None
+    where: Annotated[
+        list[str] | None, Query(description="`key=value`: a metadata field has this value.")
+    ] = None
+    error_type: Annotated[str | None, Query(description="Class of the error.")] = None
+    started_after: Annotated[datetime | None, Query(description="At or after.")] = None
+    started_before: Annotated[datetime | None, Query(description="At or before.")] = None
+    limit: ManyRows = 100
+    offset: Offset = 0
+    cursor: Cursor = None
+
+    async def filter(self, services: Container, **more: Any) -> LineageFilter:
+        """Return them as the repository takes them. Raises `ExecutionNotFoundError`."""
+        return LineageFilter(
+            execution_id=await _execution(services, self.execution_id),
+            route_id=self.route_id,
+            adapter=self.adapter,
+            stage=self.stage,
+            outcome=self.outcome,
+            url=self.url,
+            title=self.title,
+            where=tuple(map(MetadataCondition.parse, self.where or ())),
+            error_type=self.error_type,
+            started_after=_seconds(self.started_after),
+            started_before=_seconds(self.started_before),
+            limit=self.limit,
+            offset=self.offset,
+            cursor=self.cursor,
+            **more,
+        )
+
+
 @router.get("", operation_id="list_lineage")
 async def list_lineage(
     *,
     services: Services,
-    execution_id: str | None = None,
-    route_id: str | None = None,
-    adapter: str | None = None,
-    stage: str | None = None,
+    conditions: Annotated[RowConditions, Depends()],
     status: StageStatus | None = None,
     is_root: bool | None = None,
     message_id: str | None = None,
     batch_id: str | None = None,
-    url: str | None = None,
-    title: str | None = None,
-    error_type: str | None = None,
-    started_after: datetime | None = None,
-    started_before: datetime | None = None,
     sort_order: SortOrder = "asc",
-    limit: ManyRows = 100,
-    offset: Offset = 0,
 ) -> LineagePage:
-    """List rows, ordered by start. `url` and `title` match a part, whatever the case."""
-    found = await services.lineage_repository.list(
-        LineageFilter(
-            execution_id=await _execution(services, execution_id),
-            route_id=route_id,
-            adapter=adapter,
-            stage=stage,
-            status=status,
-            is_root=is_root,
-            message_id=message_id,
-            batch_id=batch_id,
-            url=url,
-            title=title,
-            error_type=error_type,
-            started_after=_seconds(started_after),
-            started_before=_seconds(started_before),
-            sort_order=sort_order,
-            limit=limit,
-            offset=offset,
-        )
+    """List rows, ordered by start."""
+    wanted = await conditions.filter(
+        services,
+        status=status,
+        is_root=is_root,
+        message_id=message_id,
+        batch_id=batch_id,
+        sort_order=sort_order,
     )
-    return _page(found)
+    return LineagePage.of(await services.lineage_repository.list(wanted))
 
 
 @router.get("/failures", operation_id="list_failures")
 async def list_failures(
-    services: Services, execution_id: str | None = None, limit: Limit = 100, offset: Offset = 0
+    services: Services, conditions: Annotated[RowConditions, Depends()]
 ) -> LineagePage:
-    """List failed rows, the latest failure first."""
-    wanted = await _execution(services, execution_id)
-    return _page(await services.lineage_repository.failures(wanted, limit=limit, offset=offset))
+    """List failed rows, the latest failure first; times are those of failing."""
+    found = await services.lineage_repository.failures(await conditions.filter(services))
+    return LineagePage.of(found)
 
 
 @router.get("/stats", operation_id="get_lineage_stats")
@@ -117,13 +141,17 @@ async def get_lineage_chain(
 
 @router.get("/{row_id}/children", operation_id="get_lineage_children")
 async def get_lineage_children(
-    row_id: str, services: Services, limit: Limit = 1000, offset: Offset = 0
+    row_id: str,
+    services: Services,
+    limit: Limit = 1000,
+    offset: Offset = 0,
+    cursor: Cursor = None,
 ) -> ChildrenResponse:
     """Get the rows whose parent this one is."""
-    found = await services.lineage_repository.children(row_id, limit=limit, offset=offset)
-    return ChildrenResponse(
-        id=row_id, entries=[LineageRow.of(entry) for entry in found.entries], total=found.total
+    found = await services.lineage_repository.children(
+        row_id, limit=limit, offset=offset, cursor=cursor
     )
+    return ChildrenResponse(id=row_id, **LineagePage.of(found).model_dump())
 
 
 async def _execution(services: Container, id_or_tag: str | None) -> str | None:
@@ -139,13 +167,3 @@ def _seconds(time: datetime | None) -> float | None:
     if time is None:
         return None
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-
-
-def _page(found: FoundRows) -> LineagePage:
-    return LineagePage(
-        total=found.total,
-        limit=found.limit,
-        offset=found.offset,
-        has_more=found.has_more,
-        entries=[LineageRow.of(entry) for entry in found.entries],
-    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from factflow_engine.execution_spec import RouteState
+from factflow_execution.dag import EdgeKind
 from factflow_execution.execution_deletions import Deletion
 from factflow_execution.models import ExecutionSource, ExecutionStatus, ExecutionSummary
 from factflow_server.api.schemas.deletions import DeletionSchema
@@ -124,6 +125,12 @@ class RouteProgressSchema(FlowSchema):
     queued: int
     delayed: int
     avg_duration_ms: float | None
+    p50_ms: float | None
+    """Of single calls of the route's stages, as `p95_ms`."""
+    p95_ms: float | None
+    per_second: float | None
+    """Messages settled in a second: since it was last asked for within 15 s, else since the start."""
+    failure_share: float | None
 
 
 class PlanProgressSchema(BaseModel):
@@ -232,6 +239,7 @@ class DagEdgeSchema(BaseModel):
     from_route: str
     to_route: str
     queue: str
+    kind: EdgeKind
 
 
 class DagResponse(BaseModel):

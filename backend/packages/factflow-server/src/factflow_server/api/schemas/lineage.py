@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from factflow_lineage.listing import LineagePage as FoundRows
 from factflow_lineage.models import PipelineLineageEntry, StageStatus
 from factflow_server.api.schemas.executions import StageStatsSchema
-from factflow_server.api.schemas.paging import PageSchema
 
 SortOrder = Literal["asc", "desc"]
 
@@ -71,10 +71,33 @@ class DescendantRow(LineageRow):
         return cls.model_validate({**entry.to_row(), "depth": depth})
 
 
-class LineagePage(PageSchema):
-    """A page of rows."""
+class LineagePage(BaseModel):
+    """A page of rows. `total` rows match in all, null where counting them would mean reading very many.
 
+    A search in what no index knows looks at a bounded number of rows (`scanned`): its page may hold few
+    rows or none while `has_more` is true, and goes on with `next_cursor` as `cursor`.
+    """
+
+    total: int | None
+    limit: int
+    offset: int
+    has_more: bool
+    scanned: int
+    next_cursor: str | None
     entries: list[LineageRow]
+
+    @classmethod
+    def of(cls, page: FoundRows) -> LineagePage:
+        """Return the page as it goes on the wire."""
+        return cls(
+            total=page.total,
+            limit=page.limit,
+            offset=page.offset,
+            has_more=page.has_more,
+            scanned=page.scanned,
+            next_cursor=page.next_cursor,
+            entries=[LineageRow.of(entry) for entry in page.entries],
+        )
 
 
 class ChainResponse(BaseModel):
@@ -87,12 +110,10 @@ class ChainResponse(BaseModel):
     truncated: bool
 
 
-class ChildrenResponse(BaseModel):
+class ChildrenResponse(LineagePage):
     """The rows whose parent a row is."""
 
     id: str
-    entries: list[LineageRow]
-    total: int
 
 
 class LineageStatsResponse(BaseModel):

@@ -69,12 +69,12 @@ class LostRecords:
     async def _rows(
         self, execution_id: str, **conditions: str
     ) -> AsyncIterator[PipelineLineageEntry]:
-        offset, more = 0, True
+        cursor, more = None, True
         while more and self._lineage is not None:
             wanted = LineageFilter(
                 execution_id=execution_id,
                 limit=PAGE,
-                offset=offset,
+                cursor=cursor,
                 **conditions,  # type: ignore[arg-type]  # names of texts
             )
             try:
@@ -83,8 +83,8 @@ class LostRecords:
                 return
             for row in page.entries:
                 yield row
-            offset += len(page.entries)
-            more = page.has_more and bool(page.entries)
+            cursor = page.next_cursor
+            more = cursor is not None
 
 
 async def _is_lost(layer: SourceRecords, row: PipelineLineageEntry) -> bool:
