@@ -258,6 +258,11 @@ class ExecutionService:
         found = await self._repository.with_status("interrupted")
         return [await self.get(execution_id) for execution_id in found]
 
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing is started any more."""
+        return self._closed
+
     async def close(self) -> None:
         """Start nothing from now on; returns when launches under way have come to their end."""
         self._closed = True

@@ -13,6 +13,7 @@ from factflow_server.api import (
     executions,
     lineage,
     pipelines,
+    probes,
     replay,
     storage,
     system,
@@ -43,6 +44,7 @@ def create_app(container: Container) -> FastAPI:
     for domain in _DOMAINS:
         api.include_router(domain.router)
     app.include_router(api)
+    app.include_router(probes.router, responses=_ERRORS)
     errors.install(app)
     # The last one added is the first to be passed.
     app.add_middleware(BodyLimitMiddleware, limit=container.settings.max_body_bytes)

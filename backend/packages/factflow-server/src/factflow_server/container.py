@@ -29,7 +29,9 @@ from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
+from factflow_execution.route_metrics import RouteMetricsService
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.system_metrics import SystemMetricsService
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
@@ -45,8 +47,10 @@ from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
+from factflow_server.queue_diagnostic import QueueDiagnostic
 from factflow_server.settings import ServerSettings, ServerStartError
 from factflow_server.storage_choice import choose_storage, note_storage
+from factflow_server.tracing import open_tracing
 
 _log = logs.logger(__name__)
 
@@ -83,9 +87,17 @@ class Container:
     pauses: RoutePauses
     progress: ProgressService
     health: HealthService
+    metrics: SystemMetricsService
+    route_metrics: RouteMetricsService
+    queue_diagnostic: QueueDiagnostic
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Return for how long the server has been open; 0 when the clock was set back."""
+        return round(max(0.0, self.clock.now() - self.started_at), 3)
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
@@ -137,10 +149,17 @@ async def _join(
     await queue.start()
     lineage, lineage_repository = await _open_lineage(data_dir, stack)
 
+    version = distribution_version("factflow-server")
+    tracer = await asyncio.to_thread(open_tracing, settings.otel, version)
+    if tracer is not None:
+        stack.push_async_callback(asyncio.to_thread, tracer.close)
     repository = ExecutionRepository(database)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
+        if tracer is not None and final.status != "interrupted":
+            began = (await executions.get(execution_id)).started_at
+            tracer.execution_ended(execution_id, final.status, began, clock.now())
 
     manager = OrchestratorManager(
         queue=queue,
@@ -151,6 +170,7 @@ async def _join(
         max_concurrent_executions=settings.max_concurrent_executions,
         allow_private_networks=settings.allow_private_networks,
         clock=clock,
+        tracer=tracer,
     )
     executions = ExecutionService(
         repository=repository,
@@ -170,12 +190,13 @@ async def _join(
         store=OutcomeStore(storage),
         manager=manager,
     )
+    progress = ProgressService(lineage_repository, manager)
     return Container(
         settings=settings,
         data_dir=data_dir,
         clock=clock,
         started_at=clock.now(),
-        version=distribution_version("factflow-server"),
+        version=version,
         storage=storage,
         registry=registry,
         lineage_repository=lineage_repository,
@@ -184,17 +205,29 @@ async def _join(
         loader=loader,
         executions=executions,
         pauses=pauses,
-        progress=ProgressService(lineage_repository, manager),
+        progress=progress,
+        metrics=SystemMetricsService(repository, manager, lineage),
+        route_metrics=RouteMetricsService(
+            executions=executions,
+            manager=manager,
+            progress=progress,
+            lineage=lineage,
+            clock=clock,
+        ),
+        queue_diagnostic=QueueDiagnostic(queue, manager),
         health=HealthService(
+            settings=settings,
+            data_dir=data_dir,
+            clock=clock,
             database=database,
             storage=storage,
+            storage_scheme=storage_uri.partition(":")[0],
             queue=queue,
             lineage=lineage,
             lineage_repository=lineage_repository,
             manager=manager,
             executions=executions,
             lineage_filler=lineage_filler,
-            max_concurrent_executions=settings.max_concurrent_executions,
         ),
         replay=DetachedReplayService(
             executions=executions,

@@ -48,6 +48,8 @@ class ServerSettings(BaseSettings):
     pipelines: Path | None = None
     """Folder of the shipped pipelines; the repository's own when it is found and none is given."""
     shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    otel: str = "auto"
+    """Where traces go: see `tracing.open_tracing`."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     commit_journal: Path | None = None
     """File that a line is appended to for every commit, for whoever checks the store from outside."""

@@ -8,10 +8,13 @@ from factflow_server.api.dependencies import Services
 from factflow_server.api.schemas.pipelines import (
     PauseSchema,
     PipelinesResponse,
+    RouteMetricsResponse,
+    RouteMetricsSchema,
     RouteStateBody,
     RouteStateResponse,
     RunningRouteSchema,
 )
+from factflow_server.api.schemas.times import iso
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"])
 
@@ -40,6 +43,19 @@ async def list_pipelines(services: Services, execution_id: str | None = None) ->
         for route in services.manager.runtime(id_)
     ]
     return PipelinesResponse(total=len(routes), routes=routes, pauses=pauses)
+
+
+@router.get("/{route_id}/metrics", operation_id="get_pipeline_metrics")
+async def get_pipeline_metrics(
+    route_id: str, services: Services, execution_id: str | None = None
+) -> RouteMetricsResponse:
+    """Get pace, durations and failures of a route in all running executions, or in one, ended or not."""
+    found = await services.route_metrics.of(route_id, execution_id)
+    return RouteMetricsResponse(
+        route_id=route_id,
+        timestamp=iso(services.clock.now()),
+        executions=[RouteMetricsSchema.of(metrics) for metrics in found],
+    )
 
 
 @router.patch("/{route_id}", operation_id="update_pipeline_state")

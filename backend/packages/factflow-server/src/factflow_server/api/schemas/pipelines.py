@@ -7,7 +7,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from factflow_engine.execution_spec import RouteState
+from factflow_execution.models import ExecutionStatus
+from factflow_execution.route_metrics import RouteMetrics
 from factflow_execution.route_pauses import RoutePause
+from factflow_server.api.schemas.executions import StageStatsSchema
 from factflow_server.api.schemas.times import iso
 
 
@@ -71,3 +74,104 @@ class PipelinesResponse(BaseModel):
     total: int
     routes: list[RunningRouteSchema]
     pauses: list[PauseSchema]
+
+
+class ThroughputSchema(BaseModel):
+    """Messages settled a second: over the last minute, and from the execution's start to its end or to
+    now."""
+
+    last_minute_per_second: float
+    since_start_per_second: float
+
+
+class HeldBackSchema(BaseModel):
+    """The route downstream whose full queue holds this one back."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    route: str
+    queued: int
+    max_queued: int
+
+
+class OpenBreakerSchema(BaseModel):
+    """A circuit breaker that is not closed."""
+
+    stage: str
+    state: Literal["open", "half_open"]
+    opened_at: str
+    probe_at: str
+    failures: int
+    last_error: str
+
+
+class RouteMetricsSchema(BaseModel):
+    """A route in one execution. `failure_share` is failed / (completed + failed), null before the first.
+    Counts and durations follow by a fraction of a second."""
+
+    execution_id: str
+    execution_status: ExecutionStatus
+    name: str
+    queue: str
+    state: RouteState
+    throughput: ThroughputSchema
+    completed: int
+    failed: int
+    failure_share: float | None
+    in_progress: int
+    queued: int
+    delayed: int
+    concurrency: int | None
+    held_back: HeldBackSchema | None
+    holding: str | None
+    breakers: list[OpenBreakerSchema]
+    avg_duration_ms: float | None
+    stages: list[StageStatsSchema]
+
+    @classmethod
+    def of(cls, metrics: RouteMetrics) -> RouteMetricsSchema:
+        """Return a route's metrics as they go on the wire."""
+        progress = metrics.progress
+        return cls(
+            execution_id=metrics.execution_id,
+            execution_status=metrics.execution_status,
+            name=progress.name,
+            queue=progress.queue,
+            state=progress.state,
+            throughput=ThroughputSchema(
+                last_minute_per_second=round(metrics.per_second_last_minute, 3),
+                since_start_per_second=round(metrics.per_second_since_start, 3),
+            ),
+            completed=progress.completed,
+            failed=progress.failed,
+            failure_share=metrics.failure_share,
+            in_progress=progress.in_progress,
+            queued=progress.queued,
+            delayed=progress.delayed,
+            concurrency=metrics.concurrency,
+            held_back=HeldBackSchema.model_validate(metrics.held_back)
+            if metrics.held_back
+            else None,
+            holding=metrics.holding,
+            breakers=[
+                OpenBreakerSchema(
+                    stage=breaker.stage,
+                    state=breaker.state,
+                    opened_at=iso(breaker.opened_at),
+                    probe_at=iso(breaker.probe_at),
+                    failures=breaker.failures,
+                    last_error=breaker.last_error,
+                )
+                for breaker in metrics.breakers
+            ],
+            avg_duration_ms=progress.avg_duration_ms,
+            stages=[StageStatsSchema.model_validate(stage) for stage in metrics.stages],
+        )
+
+
+class RouteMetricsResponse(BaseModel):
+    """A route in each execution that was looked at, oldest first."""
+
+    route_id: str
+    timestamp: str
+    executions: list[RouteMetricsSchema]
