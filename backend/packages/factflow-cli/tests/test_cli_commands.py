@@ -37,12 +37,14 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         "adapters list": ("/adapters", "1 adapter"),
         "adapters show web_scraper": ("/adapters/web_scraper", "Where to start"),
         "system health": ("/system/health", "1h01m"),
-        "system health --debug": ("/system/health", "storage: 12 GiB free"),
+        "system health --debug": ("/system/health", "12.0 GiB"),
+        "system metrics": ("/system/metrics", "held by crawl/parse"),
+        "pipeline metrics crawl": ("/pipelines/crawl/metrics", "20 (5.0%)"),
     }
 
 
 def _names() -> list[int]:
-    return list(range(22))
+    return list(range(24))
 
 
 @pytest.mark.parametrize("place", _names())

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 COMMANDS = [
-    *["run", "serve", "system health", "adapters list", "adapters show"],
+    *["run", "serve", "adapters list", "adapters show"],
     *[f"config {name}" for name in ["validate", "create", "list", "get", "edit", "delete", "run"]],
     *[
         f"execution {name}"
@@ -29,8 +29,9 @@ COMMANDS = [
             "diff",
         ]
     ],
-    *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
+    *[f"pipeline {name}" for name in ["list", "metrics", "pause", "resume"]],
     "selftest chaos",
+    *[f"system {name}" for name in ["health", "metrics", "mq-diagnostic"]],
     *[f"storage {name}" for name in ["list", "get", "metadata", "export"]],
     *[
         f"lineage {name}"

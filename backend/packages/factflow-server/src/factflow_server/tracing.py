@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from factflow_engine.tracing import StageCall
 from factflow_foundation import ids, logs
@@ -54,7 +54,9 @@ def open_tracing(
     if disabled or choice == "off" or not (asked or any(environ.get(name) for name in ENDPOINTS)):
         return None
     try:
-        return ExecutionTracer(_processor(choice), version)
+        if choice.startswith(FILE):
+            return _to_file(Path(choice.removeprefix(FILE)), version)
+        return _to_collector(version)
     except ImportError as error:
         refusal = TracingUnavailableError(
             f"traces need libraries that are not installed: {error.name}",
@@ -81,17 +83,21 @@ def _resource(version: str) -> Resource:
     return named.merge(told)
 
 
-def _processor(choice: str) -> SpanProcessor:
+def _to_collector(version: str) -> ExecutionTracer:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    return ExecutionTracer(BatchSpanProcessor(OTLPSpanExporter()), version)
+
+
+def _to_file(path: Path, version: str) -> ExecutionTracer:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 
-    if choice.startswith(FILE):
-        file = Path(choice.removeprefix(FILE)).open("a", encoding="utf-8")  # noqa: SIM115 - as long as we run
-        return BatchSpanProcessor(
-            ConsoleSpanExporter(out=file, formatter=lambda span: f"{span.to_json(indent=None)}\n")
-        )
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return BatchSpanProcessor(OTLPSpanExporter())
+    file = path.open("a", encoding="utf-8")
+    exporter = ConsoleSpanExporter(
+        out=file, formatter=lambda span: f"{span.to_json(indent=None)}\n"
+    )
+    return ExecutionTracer(BatchSpanProcessor(exporter), version, file)
 
 
 class ExecutionTracer:
@@ -101,11 +107,12 @@ class ExecutionTracer:
     sampler is asked once for each execution: its spans are kept all or none.
     """
 
-    def __init__(self, processor: SpanProcessor, version: str) -> None:
+    def __init__(self, processor: SpanProcessor, version: str, file: IO[str] | None = None) -> None:
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider
 
         self._trace = trace
+        self._file = file
         self._given = _GivenIds()
         self._provider = TracerProvider(
             resource=_resource(version),
@@ -157,9 +164,11 @@ class ExecutionTracer:
         )
 
     def close(self) -> None:
-        """Send what was made and let go of the exporter. Blocks for some seconds at most."""
+        """Send what was made and let go of exporter and file. Blocks for some seconds at most."""
         self._provider.force_flush(LAST_SPANS_MS)
         self._provider.shutdown()
+        if self._file is not None:
+            self._file.close()
 
     def _span(
         self,

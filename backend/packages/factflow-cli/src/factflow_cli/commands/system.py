@@ -1,65 +1,56 @@
-"""`factflow system`: is the server well?"""
+"""`factflow system`: is the server well, what has it done, does its queue work?"""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from factflow_cli.api import rows, text
 from factflow_cli.command import command, group
-from factflow_cli.durations import format_duration
-from factflow_cli.exit_codes import ExitCode
+from factflow_cli.exit_codes import ExitCode, for_health
 from factflow_cli.server_address import shown
 from factflow_cli.session import Session
-from factflow_cli.tables import Column, print_facts, print_line, print_table
+from factflow_cli.system_view import draw_diagnosis, draw_health, draw_metrics
 
 app = group("Look after the server.")
 
-COLUMNS = (
-    Column("COMPONENT", "name", whole=True),
-    Column("STATUS", "status", whole=True),
-    Column("MESSAGE", "message", wraps=True),
-)
+DIAGNOSIS_SECONDS = 300.0
+"""How long the answer may take: a round trip through each of many queues."""
 
 
 @command(app, "health", "factflow system health", "factflow system health --debug")
 def health(
     session: Session,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Components that are well speak too, in full.")
+        bool, typer.Option("--debug", help="Each part's latency, numbers and settings, too.")
     ] = False,
 ) -> None:
-    """Show whether the server and its parts are well.
+    """Show whether the server and its parts are well, and what to do if not.
 
-    Exits with 8 when it is unhealthy.
+    Exits with 10 when it is degraded, and with 8 when it is unhealthy.
     """
-    answer = session.api.get("/system/health")
+    answer = session.api.get("/system/health", debug=debug or None)
     status = text(answer, "status")
     components = rows(answer, "components")
-    session.show(answer, lambda: _draw(session, answer, components, debug))
-    if status == "unhealthy":
+    session.show(answer, lambda: draw_health(answer, shown(session.url), components))
+    code = for_health(status)
+    if code is not ExitCode.OK:
+        raise typer.Exit(code)
+
+
+@command(app, "metrics", "factflow system metrics")
+def metrics(session: Session) -> None:
+    """Show what the server has done since its start, and has in hand now."""
+    answer = session.api.get("/system/metrics")
+    session.show(answer, lambda: draw_metrics(answer))
+
+
+@command(app, "mq-diagnostic", "factflow system mq-diagnostic")
+def mq_diagnostic(session: Session) -> None:
+    """Send a message through each queue, beside the work, and show how the queues stand.
+
+    Exits with 8 when a message does not come back. Messages of executions are not touched.
+    """
+    answer = session.api.post("/system/mq-diagnostic", seconds=DIAGNOSIS_SECONDS)
+    session.show(answer, lambda: draw_diagnosis(answer))
+    if not answer.get("ok"):
         raise typer.Exit(ExitCode.SERVER_ERROR)
-
-
-def _draw(
-    session: Session,
-    answer: Mapping[str, Any],
-    components: list[dict[str, Any]],
-    debug: bool,
-) -> None:
-    uptime = answer.get("uptime_seconds")
-    print_facts(
-        [
-            ("status", answer.get("status")),
-            ("server", shown(session.url)),
-            ("version", answer.get("version")),
-            ("up for", format_duration(uptime) if isinstance(uptime, int | float) else ""),
-            ("data in", answer.get("data_dir")),
-        ]
-    )
-    print_line()
-    print_table(COLUMNS, components)
-    for component in components if debug else ():
-        if component.get("message"):
-            print_line()
-            print_line(f"{component.get('name')}: {component['message']}")
