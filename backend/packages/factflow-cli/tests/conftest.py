@@ -141,6 +141,10 @@ class Screen:
             assert time.monotonic() < end, f"{text!r} never came: {self._shown.decode()}"
             assert self._read(), f"{text!r} never came: {self._shown.decode()}"
 
+    def type(self, line: str) -> None:
+        """Type a line."""
+        os.write(self._master, f"{line}\n".encode())
+
     def _read(self) -> bool:
         ready, _, _ = select.select([self._master], [], [], 30)
         if not ready:

@@ -36,6 +36,8 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         f"lineage stats --execution {run}": ("/lineage/stats", "web_content_storage"),
         "adapters list": ("/adapters", "1 adapter"),
         "adapters show web_scraper": ("/adapters/web_scraper", "Where to start"),
+        "storage browse": ("/storage/browse", "10000+"),
+        "system storage": ("/system/storage", "4000 objects of the present one"),
         "system health": ("/system/health", "1h01m"),
         "system health --debug": ("/system/health", "12.0 GiB"),
         "system metrics": ("/system/metrics", "held by crawl/parse"),
@@ -44,7 +46,7 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
 
 
 def _names() -> list[int]:
-    return list(range(24))
+    return list(range(26))
 
 
 @pytest.mark.parametrize("place", _names())

@@ -27,12 +27,13 @@ COMMANDS = [
             "replay",
             "tree",
             "diff",
+            "delete",
         ]
     ],
     *[f"pipeline {name}" for name in ["list", "metrics", "pause", "resume"]],
     "selftest chaos",
-    *[f"system {name}" for name in ["health", "metrics", "mq-diagnostic"]],
-    *[f"storage {name}" for name in ["list", "get", "metadata", "export"]],
+    *[f"system {name}" for name in ["health", "metrics", "mq-diagnostic", "storage"]],
+    *[f"storage {name}" for name in ["list", "browse", "get", "metadata", "export", "download"]],
     *[
         f"lineage {name}"
         for name in ["list", "get", "chain", "batch", "children", "failures", "stats"]

@@ -28,6 +28,7 @@ from factflow_execution.errors import (
     ServerStoppingError,
     TagTakenError,
 )
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
@@ -109,6 +110,7 @@ class House:
             manager=self.manager,
             storage=self.storage,
             holds=ExecutionHolds(engine),
+            deletions=ExecutionDeletions(engine),
         )
 
     async def _finished(self, execution_id: str, final: Any) -> None:

@@ -52,7 +52,8 @@ async def test_an_archive_holds_objects_and_records(store: StorageProtocol) -> N
     record = json.loads(found.pop(f"{PREFIX}/a/b/failed.meta.json"))
     assert found == OBJECTS
     assert record == {"outcome": "failed", "why": 'Grüße "x"'}
-    assert summary == {"objects": 3, "records": 1, "left_out_count": 0, "left_out": []}
+    counts = {"objects": 3, "records": 1, "left_out_count": 0, "missing_count": 0}
+    assert summary == {**counts, "left_out": [], "missing": []}
 
 
 async def test_an_archive_of_the_whole_store_and_of_nothing(store: StorageProtocol) -> None:
@@ -74,3 +75,19 @@ async def test_a_record_that_cannot_be_read_is_left_out_and_named(tmp_path: Path
     ]
     assert (summary["left_out"], summary["left_out_count"]) == ([f"{PREFIX}/a/b/rotten"], 1)
     await store.close()
+
+
+async def test_artefacts_that_records_name_and_storage_lacks_are_told(
+    store: StorageProtocol,
+) -> None:
+    record = {"execution_id": "e3", "children": [{"input_key": "executions/e3/a/b/child"}]}
+    await store.write("executions/e3/a/b/m", b"x", record)
+    await store.write("executions/e3/a/b/n", b"x", {"execution_id": "e3"}, extension=".txt")
+    await store.delete_prefix("executions/e3", artefacts_only=True)
+    summary = json.loads((await members(store, "executions/e3"))[SUMMARY])
+    assert (summary["objects"], summary["records"], summary["missing_count"]) == (0, 2, 3)
+    assert sorted(summary["missing"]) == [
+        "executions/e3/a/b/child",
+        "executions/e3/a/b/m",
+        "executions/e3/a/b/n.txt",
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from factflow_cli import terminal
 from factflow_cli.tables import Column, number, print_facts, print_line, print_table
-from factflow_cli.values import moment, took
+from factflow_cli.values import moment, size, took
 
 Row = Mapping[str, Any]
 
@@ -79,6 +79,7 @@ def draw_execution(execution: Row) -> None:
             ("messages", execution.get("message_count")),
             ("failed", execution.get("failed_count")),
             ("tag", execution.get("tag")),
+            ("deleted", _deleted(execution.get("deletion"))),
             ("replay of", execution.get("parent_execution_id")),
             ("held by", ", ".join(map(str, execution.get("held_by") or [])) or None),
             ("recoveries", _recoveries(execution)),
@@ -104,6 +105,20 @@ def _recoveries(execution: Row) -> str | None:
         settled, announced = last.get("settled"), last.get("announced")
         source = f"its queue, {settled} of {announced} messages had ended"
     return f"{count}, last {moment(last.get('at'))} from {source}"
+
+
+def _deleted(deletion: Any) -> str | None:
+    """Tell what was deleted, when, and how much that was."""
+    if not isinstance(deletion, Mapping):
+        return None
+    what = "its artefacts" if deletion.get("kind") == "artefacts" else "all but this"
+    if deletion.get("deleted_at") is None:
+        return f"{what}, being deleted since {moment(deletion.get('requested_at'))}"
+    was = f", tag {deletion['tag']}" if deletion.get("tag") else ""
+    return (
+        f"{what}, on {moment(deletion['deleted_at'])}: {deletion.get('objects')} objects, "
+        f"{size(deletion.get('bytes'))}{was}"
+    )
 
 
 def _published(plan: Any) -> str | None:

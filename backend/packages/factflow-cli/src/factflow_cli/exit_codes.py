@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 6
     """The server does not know the id or key."""
     REFUSED = 7
-    """The server understood and said no (400, 409, 413, 422, 429)."""
+    """The server understood and said no (400, 409, 410, 413, 422, 429)."""
     SERVER_ERROR = 8
     """The server failed (5xx), is unhealthy, or what answers is not a Factflow server."""
     EXECUTION_INTERRUPTED = 9

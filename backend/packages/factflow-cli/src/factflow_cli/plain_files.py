@@ -34,6 +34,8 @@ class Unpacked:
     bytes: int = 0
     left_out: list[str] = field(default_factory=list)
     left_out_count: int = 0
+    missing: list[str] = field(default_factory=list)
+    missing_count: int = 0
 
 
 class ByteStream:
@@ -58,10 +60,14 @@ class ByteStream:
 
 
 class PlainFiles:
-    """Writes objects and records below a folder, and nowhere else."""
+    """Writes objects and records below a folder, and nowhere else.
 
-    def __init__(self, folder: Path) -> None:
+    With `below` only those whose names begin with it, which the files' names then lack.
+    """
+
+    def __init__(self, folder: Path, below: str = "") -> None:
         self._folder = folder
+        self._below = below
         self._known: set[str] = set()
         with _told(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,9 +79,8 @@ class PlainFiles:
     def unpack(self, chunks: Iterator[bytes], tell: Callable[[Unpacked], None]) -> Unpacked:
         """Write what an archive holds; `tell` is given the progress now and then.
 
-        A file that is there with the size it should have is left alone. Raises `CliError` when the archive
-        breaks off, when it names a place outside of the folder, and when a file is there with another
-        size.
+        A file that is there as it should be is left alone. Raises `CliError` when the archive breaks off,
+        when it names a place outside of the folder, and when a file is there with something else in it.
         """
         done = Unpacked()
         summary: dict[str, Any] | None = None
@@ -100,15 +105,18 @@ class PlainFiles:
         ):
             raise _broken_off("its end is missing")
         done.left_out, done.left_out_count = summary["left_out"], summary["left_out_count"]
+        done.missing = summary.get("missing", [])
+        done.missing_count = summary.get("missing_count", 0)
         tell(done)
         return done
 
     def _keep(self, member: tarfile.TarInfo, data: bytes, done: Unpacked) -> None:
-        name = member.name
+        name = member.name.removeprefix(self._below)
         parts = name.split("/")
-        if not member.isreg() or name.startswith("/") or not all(map(_is_harmless, parts)):
+        inside = member.name.startswith(self._below) and not name.startswith("/")
+        if not (member.isreg() and inside and all(map(_is_harmless, parts))):
             raise CliError(
-                f"the server sent {name!r}, which is no name of a stored object",
+                f"the server sent {member.name!r}, which is no name of a stored object",
                 hint="is it a Factflow server?",
             )
         if name.endswith(RECORD_SUFFIX):
@@ -118,7 +126,7 @@ class PlainFiles:
         path = self._folder / name
         with _told(path):
             self._make_folder(name.rpartition("/")[0])
-            if self._stands(path, len(data)):
+            if self._stands(path, data):
                 done.present += 1
                 return
             _write(path, data, member.mtime)
@@ -137,10 +145,11 @@ class PlainFiles:
         self._known.add(folder)
 
     @staticmethod
-    def _stands(path: Path, size: int) -> bool:
+    def _stands(path: Path, data: bytes) -> bool:
         if not os.path.lexists(path):
             return False
-        if path.is_symlink() or not path.is_file() or path.stat().st_size != size:
+        other = path.is_symlink() or not path.is_file() or path.stat().st_size != len(data)
+        if other or path.read_bytes() != data:
             raise CliError(
                 f"{path} is there already, and is something else", hint="name an empty folder"
             )
@@ -148,6 +157,8 @@ class PlainFiles:
 
 
 def _is_harmless(segment: str) -> bool:
+    if os.name == "nt" and (":" in segment or segment.rstrip(". ") != segment):
+        return False
     return (
         segment not in {"", ".", ".."}
         and not segment.startswith(TEMPORARY)

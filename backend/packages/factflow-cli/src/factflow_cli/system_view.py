@@ -7,7 +7,15 @@ from typing import Any
 
 from factflow_cli.api import rows
 from factflow_cli.durations import format_duration
-from factflow_cli.tables import Column, Row, number, print_facts, print_line, print_table
+from factflow_cli.tables import (
+    Column,
+    Row,
+    number,
+    print_facts,
+    print_line,
+    print_table,
+    print_total,
+)
 from factflow_cli.values import moment, share, size, took
 
 COMPONENTS = (
@@ -125,6 +133,39 @@ def draw_diagnosis(answer: Row) -> None:
 
 def _trip_error(trip: Row) -> list[str]:
     return [str(trip["error"])] if trip.get("error") else []
+
+
+def draw_storage(answer: Row, executions: Sequence[Row], databases: Sequence[Row]) -> None:
+    """Print the disk, the databases, and the executions by size."""
+    columns = (
+        Column("EXECUTION", "execution_id", whole=True),
+        Column("SIZE", lambda row: size(row.get("disk_bytes")), whole=True, right=True),
+        Column("OBJECTS", "objects", whole=True, right=True, keep=2),
+        Column("STATUS", "status", whole=True, keep=1),
+        Column("ENDED", lambda row: moment(row.get("completed_at")), whole=True, keep=4),
+        Column("HELD BY", lambda row: ", ".join(row.get("held_by") or ()), keep=5),
+        Column("TAG", "tag", keep=6),
+        Column("COUNTED", lambda row: moment(row.get("counted_at")), whole=True, keep=7),
+    )
+    free, total = size(answer.get("disk_free")), size(answer.get("disk_total"))
+    kind = "packed" if answer.get("kind") == "packed" else "plain files"
+    print_facts(
+        [
+            ("disk", f"{free} free of {total}"),
+            ("executions", f"{size(answer.get('disk_bytes'))}, {kind}"),
+            *((str(file.get("name")), size(file.get("disk_bytes"))) for file in databases),
+        ]
+    )
+    print_line()
+    print_table(columns, executions)
+    print_total(answer, len(executions), "executions")
+    if not answer.get("complete"):
+        print_line(
+            f"still counting: {answer.get('counting')} executions left, "
+            f"{answer.get('counting_objects')} objects of the present one so far"
+        )
+    for hint in answer.get("hints") or ():
+        print_line(f"hint: {hint}")
 
 
 def draw_route(metrics: Row) -> None:

@@ -17,7 +17,7 @@ from factflow_engine.payloads import EncodedPayload
 from factflow_engine.recent import RecentArtefacts
 from factflow_engine.stall_watch import CallsAdapters
 from factflow_foundation import ids
-from factflow_foundation.keys import stage_key
+from factflow_foundation.keys import children_key, stage_key
 from factflow_foundation.records import Child
 from factflow_protocols.errors import PermanentError
 from factflow_protocols.pipeline import Emitted, EmittedItems
@@ -182,7 +182,7 @@ class FanOut(CallsAdapters):
         children, self._result.children = self._result.children, []
         if children:
             own = stage_key(*self._parent[:4])
-            key = f"{own}~children-{len(self._result.children_keys) + 1}"
+            key = children_key(own, len(self._result.children_keys) + 1)
             name = await self._hold(self._store.write_children, key, children)
             self._result.children_keys.append(name)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from factflow_protocols.errors import FactflowError
+
+HOLDERS_SHOWN = 10
 
 
 class ConfigNotFoundError(FactflowError):
@@ -43,6 +46,31 @@ class ExecutionStateError(FactflowError):
     """The execution's status does not allow the wish; the message names the status."""
 
     code: ClassVar[str] = "execution_state"
+
+
+class ExecutionHeldError(FactflowError):
+    """Others still read what the execution stored; `holders` are their ids."""
+
+    code: ClassVar[str] = "execution_held"
+
+    def __init__(self, execution_id: str, holders: Sequence[str]) -> None:
+        shown = ", ".join(holders[:HOLDERS_SHOWN])
+        more = f" and {len(holders) - HOLDERS_SHOWN} more" if len(holders) > HOLDERS_SHOWN else ""
+        super().__init__(
+            f"execution {execution_id} is still needed by {shown}{more}: replays hold what they read "
+            "until they have completed or are deleted",
+            hint=f"factflow execution get {holders[0]}; complete it, or delete it first",
+        )
+        self.holders = list(holders)
+
+
+class ExecutionDeletedError(FactflowError):
+    """What is asked for was deleted, or is being deleted, on purpose."""
+
+    code: ClassVar[str] = "execution_deleted"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="factflow execution list shows what is there")
 
 
 class LaunchFailedError(FactflowError):

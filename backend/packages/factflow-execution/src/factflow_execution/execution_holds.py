@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_execution.errors import ExecutionDeletedError
+from factflow_execution.execution_deletions import find_deletions
 from factflow_execution.tables import execution_holds as holds
 from factflow_execution.tables import executions
 from factflow_foundation.clock import Clock, SystemClock
@@ -24,14 +26,17 @@ class ExecutionHolds:
         self._engine = engine
         self._clock = clock or SystemClock()
 
-    async def take(self, holder_id: str, execution_ids: Iterable[str]) -> None:
-        """Hold executions for another one, which need not exist yet."""
-        now = self._clock.now()
-        rows = [
-            {"execution_id": execution_id, "holder_id": holder_id, "taken_at": now}
-            for execution_id in dict.fromkeys(execution_ids)
-        ]
-        await whole(self._insert(rows))
+    async def take(
+        self, holder_id: str, execution_ids: Iterable[str], *, if_there: Iterable[str] = ()
+    ) -> None:
+        """Hold executions for another one, which need not exist yet; of those in `if_there` the ones that
+        are not deleted.
+
+        Raises `ExecutionDeletedError` for one that was or is being deleted, and holds none then.
+        """
+        must = list(dict.fromkeys(execution_ids))
+        may = [execution_id for execution_id in dict.fromkeys(if_there) if execution_id not in must]
+        await whole(self._insert(holder_id, must, may))
 
     async def held_by(self, execution_id: str) -> list[str]:
         """Return the executions that hold this one, the first to come first."""
@@ -57,9 +62,22 @@ class ExecutionHolds:
         async with self._engine.begin() as connection:
             await connection.execute(delete(holds).where(holds.c.holder_id.not_in(alive)))
 
-    async def _insert(self, rows: list[dict[str, object]]) -> None:
+    async def _insert(self, holder_id: str, must: list[str], may: list[str]) -> None:
+        now = self._clock.now()
         async with self._engine.begin() as connection:
-            await connection.execute(holds.insert(), rows)
+            # Whoever enters a deletion looks at holds in one transaction, as this looks at deletions.
+            deletions = await find_deletions(connection, [*must, *may])
+            refused = {key: one for key, one in deletions.items() if one.forbids_holds}
+            for execution_id in must:
+                if execution_id in refused:
+                    raise ExecutionDeletedError(refused[execution_id].sentence)
+            rows = [
+                {"execution_id": execution_id, "holder_id": holder_id, "taken_at": now}
+                for execution_id in [*must, *may]
+                if execution_id not in refused
+            ]
+            if rows:
+                await connection.execute(holds.insert(), rows)
 
     async def _delete(self, holder_id: str) -> None:
         async with self._engine.begin() as connection:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_execution.errors import TagTakenError
 from factflow_execution.models import ExecutionStatus, ExecutionSummary, Page, PipelineExecution
+from factflow_execution.tables import execution_deletions as deletions
 from factflow_execution.tables import executions
 from factflow_execution.transitions import sources_of
 from factflow_foundation.crash_points import reach
@@ -51,10 +52,15 @@ class ExecutionRepository:
         return bool(await whole(self._read(query)))
 
     async def list(
-        self, status: ExecutionStatus | None, limit: int, offset: int
+        self, status: ExecutionStatus | None, limit: int, offset: int, *, deleted: bool = False
     ) -> Page[ExecutionSummary]:
-        """Return a page of executions, newest first, without the texts they run."""
+        """Return a page of executions, newest first, without the texts they run; with `deleted` those too
+        of which only this is left."""
         query, count = select(*_SUMMARY), select(func.count()).select_from(executions)
+        if not deleted:
+            gone = select(deletions.c.execution_id).where(deletions.c.kind == "all")
+            query = query.where(executions.c.execution_id.not_in(gone))
+            count = count.where(executions.c.execution_id.not_in(gone))
         if status is not None:
             query = query.where(executions.c.status == status)
             count = count.where(executions.c.status == status)

@@ -19,6 +19,7 @@ from factflow_execution.errors import (
     ServerStoppingError,
     TagTakenError,
 )
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.init_payload import store_init
@@ -64,6 +65,7 @@ class ExecutionService:
         manager: OrchestratorManager,
         storage: StorageProtocol,
         holds: ExecutionHolds,
+        deletions: ExecutionDeletions,
         clock: Clock | None = None,
     ) -> None:
         self._repository = repository
@@ -72,6 +74,7 @@ class ExecutionService:
         self._manager = manager
         self._storage = storage
         self.holds = holds
+        self.deletions = deletions
         self._clock = clock or SystemClock()
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
@@ -115,10 +118,24 @@ class ExecutionService:
         return execution
 
     async def list(
-        self, status: ExecutionStatus | None = None, limit: int = 50, offset: int = 0
+        self,
+        status: ExecutionStatus | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        *,
+        deleted: bool = False,
     ) -> Page[ExecutionSummary]:
-        """Return a page of executions, newest first."""
-        return await self._repository.list(status, limit, offset)
+        """Return a page of executions, newest first; with `deleted` those too that were deleted."""
+        return await self._repository.list(status, limit, offset, deleted=deleted)
+
+    async def stored(self, id_or_tag: str) -> PipelineExecution:
+        """Return the execution with this id or tag, whose records are in storage.
+
+        Raises `ExecutionNotFoundError`, and `ExecutionDeletedError` when it was or is being deleted.
+        """
+        execution = await self.get(id_or_tag)
+        await self.deletions.check(execution.execution_id)
+        return execution
 
     async def cancel(self, id_or_tag: str, grace_seconds: float = 10.0) -> Cancellation:
         """Stop an execution; messages in hand have `grace_seconds` to end by themselves.

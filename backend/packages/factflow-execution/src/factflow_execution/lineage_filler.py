@@ -8,6 +8,7 @@ from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.lineage_rows import rebuild_rows
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.outcome_store import OutcomeStore
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.snapshot import snapshot_config
 from factflow_foundation import logs
@@ -31,11 +32,13 @@ class LineageFiller:
         lineage: LineageService,
         store: OutcomeStore,
         manager: OrchestratorManager,
+        deletions: ExecutionDeletions,
     ) -> None:
         self._repository = repository
         self._lineage = lineage
         self._store = store
         self._manager = manager
+        self._deletions = deletions
         self._task: asyncio.Task[None] | None = None
         self.remaining = 0
         """How many executions wait for their rows to be made again."""
@@ -92,9 +95,13 @@ class LineageFiller:
         self._lineage.take_gap(execution_id)
         if execution is None:
             return True
+        if await self._deletions.is_going(execution_id):
+            return await self._let_go(execution_id)
         graph = PipelineGraph(snapshot_config(execution.config_snapshot))
         rebuilt = await rebuild_rows(execution_id, graph, self._store, self._lineage)
         filled = await self._lineage.flush(execution_id, timeout=FLUSH_SECONDS)
+        if await self._deletions.is_going(execution_id):
+            return await self._let_go(execution_id)
         await self._repository.update(execution_id, lineage_gap=0 if filled else rebuilt.rows)
         _log.info("lineage rebuilt", execution_id=execution_id, rows=rebuilt.rows, complete=filled)
         if rebuilt.damaged:
@@ -106,3 +113,9 @@ class LineageFiller:
                 first=rebuilt.damaged[0],
             )
         return filled
+
+    async def _let_go(self, execution_id: str) -> bool:
+        """Leave no row of an execution that is deleted, and may have been while its rows were made."""
+        await self._lineage.delete_execution(execution_id)
+        await self._repository.update(execution_id, lineage_gap=0)
+        return True

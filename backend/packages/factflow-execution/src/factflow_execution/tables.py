@@ -93,6 +93,34 @@ execution_holds = Table(
     Index("ix_execution_hold_holder", "holder_id"),
 )
 
+execution_deletions = Table(
+    "execution_deletion",
+    metadata,
+    Column("execution_id", String(36), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("requested_at", Float, nullable=False),
+    Column("counted_at", Float),
+    Column("deleted_at", Float),
+    Column("tag", String(128)),
+    Column("objects", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("lineage_rows", Integer, nullable=False),
+    Index(
+        "ix_execution_deletion_unfinished", "requested_at", sqlite_where=text("deleted_at IS NULL")
+    ),
+)
+
+execution_usages = Table(
+    "execution_usage",
+    metadata,
+    Column("execution_id", String(36), primary_key=True),
+    Column("objects", Integer, nullable=False),
+    Column("records", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("disk_bytes", Integer, nullable=False),
+    Column("counted_at", Float, nullable=False),
+)
+
 route_pauses = Table(
     "route_pause",
     metadata,

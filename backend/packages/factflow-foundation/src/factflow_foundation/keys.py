@@ -3,6 +3,8 @@
 executions/<execution-id>/<route>/<stage>/<message-id>[.ext]    an artefact
 executions/<execution-id>/<route>/<stage>/<message-id>~damaged  the record of a message that failed
                                                                 because its own cannot be read
+executions/<execution-id>/<route>/<stage>/<message-id>~children-<n>.json
+                                                                a part of a long list of children
 executions/<execution-id>/_init[.ext]                           the init payload
 executions/<execution-id>/_plan                                 what a replay publishes
 executions/<execution-id>/_dead/<queue>/<message-id>[.ext]      a copy of a failed message's input
@@ -28,6 +30,7 @@ _PLAIN = re.compile(
     r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,120}(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,120}){0,7}"
 )
 _STAND_IN = "~damaged"
+_CHILDREN = "~children-"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _EXTENSIONS = {
@@ -67,6 +70,24 @@ def init_key(execution_id: str) -> str:
 def plan_key(execution_id: str) -> str:
     """Return the key of a replay's plan."""
     return f"{ROOT}/{execution_id}/_plan"
+
+
+def children_key(key: str, number: int) -> str:
+    """Return the key of a part of a list of children that is too long for the record under `key`."""
+    return f"{key}{_CHILDREN}{number}"
+
+
+def tells_announced(name: str) -> bool:
+    """Tell whether an object says what was announced, as against an artefact: a plan, a list of children."""
+    segment = name.rpartition("/")[2]
+    return _CHILDREN in segment or segment == "_plan"
+
+
+def execution_of(key: str) -> str | None:
+    """Return the id of the execution that a key belongs to, None for other keys."""
+    root, _, rest = key.partition("/")
+    execution, slash, _ = rest.partition("/")
+    return execution if root == ROOT and slash else None
 
 
 def dead_letter_key(execution_id: str, queue: str, message_id: str) -> str:

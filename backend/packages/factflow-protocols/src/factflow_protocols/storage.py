@@ -7,7 +7,7 @@ extension (`.html`); its record is found by either.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +21,17 @@ class ObjectInfo:
     key: str
     size: int
     modified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StorageUsage:
+    """How much lies below a prefix: objects, records, the bytes in them, and what these take of the disk
+    (0 where the store cannot tell for a part of what it keeps together)."""
+
+    objects: int = 0
+    records: int = 0
+    bytes: int = 0
+    disk_bytes: int = 0
 
 
 class RecordInfo(NamedTuple):
@@ -77,6 +88,23 @@ class StorageProtocol(Protocol):
         """
         ...
 
+    async def page(self, prefix: str, *, after: str = "", limit: int) -> Sequence[ObjectInfo]:
+        """Return the first objects below `prefix` whose key is greater than `after`, at most `limit`, in
+        the order of their keys. Costs one look at a folder, however many follow."""
+        ...
+
+    async def level(
+        self, prefix: str, *, after: str = "", limit: int
+    ) -> Sequence[ObjectInfo | str]:
+        """Return what lies right below `prefix`, like `page`: objects, and prefixes of more, which end
+        with a slash. A prefix is named when anything lies below it, and be it a record."""
+        ...
+
+    def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
+        """Yield how much lies below `prefix` ('' is the whole store): sums that grow while it is counted,
+        others having their turn, the last of which is whole."""
+        ...
+
     def list_records(self, prefix: str, *, alone: bool = False) -> AsyncIterator[RecordInfo]:
         """Yield the keys below `prefix` that have a record, in their order, with the objects beside them;
         with `alone` only those that have no object beside them.
@@ -111,11 +139,19 @@ class StorageProtocol(Protocol):
         """Remove an object by its full name, or a record by its key; absent ones are no error."""
         ...
 
-    async def delete_prefix(self, prefix: str) -> None:
+    async def delete_prefix(
+        self,
+        prefix: str,
+        *,
+        artefacts_only: bool = False,
+        tell: Callable[[int], None] | None = None,
+    ) -> None:
         """Remove all objects and records below `prefix` (whole path segments), and give back their space.
 
-        Absent ones are no error. Called again after an end on the way, it removes what was left. Others
-        are served meanwhile; what is written below the prefix meanwhile may go or stay.
+        With `artefacts_only` records stay, and so do the objects that tell what was announced: plans and
+        lists of children. Absent ones are no error. Called again after an end on the way, it removes what
+        was left. Others are served meanwhile; what is written below the prefix meanwhile may go or stay.
+        `tell` is given the number of files or entries that went in each step.
         """
         ...
 

@@ -10,6 +10,7 @@ from factflow_server import errors
 from factflow_server.api import (
     adapters,
     configs,
+    deletions,
     executions,
     lineage,
     pipelines,
@@ -25,7 +26,7 @@ from factflow_server.middleware.correlation import CorrelationMiddleware
 from factflow_server.middleware.loopback import LoopbackMiddleware
 
 PREFIX = "/api/v1"
-_DOMAINS = (configs, executions, pipelines, replay, storage, lineage, adapters, system)
+_DOMAINS = (configs, deletions, executions, pipelines, replay, storage, lineage, adapters, system)
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse}}
 
 

@@ -24,14 +24,18 @@ from factflow_engine.registry import AdapterRegistry
 from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.execution_deleter import ExecutionDeleter
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.execution_usages import ExecutionUsages
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_metrics import RouteMetricsService
 from factflow_execution.route_pauses import RoutePauses
 from factflow_execution.system_metrics import SystemMetricsService
+from factflow_execution.usage_counter import UsageCounter
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
@@ -39,7 +43,7 @@ from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
-from factflow_infra.storage.factory import create_storage_provider
+from factflow_infra.storage.factory import create_storage_provider, parse_storage_uri
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_protocols.storage import StorageProtocol
@@ -50,6 +54,7 @@ from factflow_server.health import HealthService
 from factflow_server.queue_diagnostic import QueueDiagnostic
 from factflow_server.settings import ServerSettings, ServerStartError
 from factflow_server.storage_choice import choose_storage, note_storage
+from factflow_server.storage_report import StorageReports
 from factflow_server.tracing import open_tracing
 
 _log = logs.logger(__name__)
@@ -93,6 +98,8 @@ class Container:
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
+    deleter: ExecutionDeleter
+    storage_reports: StorageReports
 
     @property
     def uptime_seconds(self) -> float:
@@ -102,6 +109,8 @@ class Container:
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
         await self.recovery.close()
+        await self.deleter.close()
+        await self.storage_reports.close()
         await self.lineage_filler.close()
         await self.executions.close()
         await self.manager.stop(grace_seconds)
@@ -154,6 +163,8 @@ async def _join(
     if tracer is not None:
         stack.push_async_callback(asyncio.to_thread, tracer.close)
     repository = ExecutionRepository(database)
+    deletions = ExecutionDeletions(database, clock)
+    usages = ExecutionUsages(database, clock)
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
@@ -179,6 +190,7 @@ async def _join(
         manager=manager,
         storage=storage,
         holds=ExecutionHolds(database, clock),
+        deletions=deletions,
         clock=clock,
     )
     pauses = RoutePauses(database, manager, clock)
@@ -189,6 +201,7 @@ async def _join(
         lineage=lineage,
         store=OutcomeStore(storage),
         manager=manager,
+        deletions=deletions,
     )
     progress = ProgressService(lineage_repository, manager)
     return Container(
@@ -239,6 +252,36 @@ async def _join(
         ),
         recovery=RecoveryManager(executions, storage),
         lineage_filler=lineage_filler,
+        deleter=ExecutionDeleter(
+            executions=executions,
+            deletions=deletions,
+            storage=storage,
+            lineage=lineage,
+            clock=clock,
+        ),
+        storage_reports=_storage_reports(
+            storage_uri, data_dir, UsageCounter(usages, storage, clock), executions, clock
+        ),
+    )
+
+
+def _storage_reports(
+    storage_uri: str,
+    data_dir: DataDir,
+    counter: UsageCounter,
+    executions: ExecutionService,
+    clock: Clock,
+) -> StorageReports:
+    kind, root = parse_storage_uri(storage_uri)
+    return StorageReports(
+        kind=kind,
+        root=root,
+        data_dir=data_dir,
+        usages=counter.usages,
+        counter=counter,
+        holds=executions.holds,
+        deletions=executions.deletions,
+        clock=clock,
     )
 
 

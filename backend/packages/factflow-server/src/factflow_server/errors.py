@@ -40,6 +40,8 @@ STATUS: Mapping[str, int] = {
     "object_damaged": 409,
     "record_damaged": 409,
     "execution_state": 409,
+    "execution_held": 409,
+    "execution_deleted": 410,
     "tag_taken": 409,
     "code_changed": 409,
     "config_inactive": 409,

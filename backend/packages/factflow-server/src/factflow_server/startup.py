@@ -33,6 +33,7 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
         if orphans:
             _log.warning("executions were interrupted", execution_ids=orphans)
         container.lineage_filler.start()
+        container.deleter.start()
         container.recovery.start()
         try:
             yield container

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
 from factflow_protocols.storage import ObjectInfo, StorageProtocol
@@ -15,16 +16,21 @@ SUMMARY = ".factflow-tmp-archive.json"
 RECORD_SUFFIX = ".meta.json"
 CHUNK_BYTES = 256 * 1024
 LEFT_OUT_TOLD = 1000
+ASKED_TOGETHER = 100
+"""Names that storage is asked for together, whether it has them."""
 
 
 @dataclass(slots=True)
 class ArchiveSummary:
-    """What was put in. `left_out` names records that cannot be read, or the first of them."""
+    """What was put in. `left_out` names records that cannot be read, `missing` artefacts that records name
+    and storage lacks; both the first of them."""
 
     objects: int = 0
     records: int = 0
     left_out_count: int = 0
     left_out: list[str] = field(default_factory=list)
+    missing_count: int = 0
+    missing: list[str] = field(default_factory=list)
 
     def leave_out(self, key: str) -> None:
         """Count a record that cannot be read."""
@@ -32,22 +38,28 @@ class ArchiveSummary:
         if len(self.left_out) < LEFT_OUT_TOLD:
             self.left_out.append(key)
 
+    def miss(self, keys: Sequence[str]) -> None:
+        """Count artefacts that are not there."""
+        self.missing_count += len(keys)
+        self.missing += keys[: LEFT_OUT_TOLD - len(self.missing)]
 
-async def archive(storage: StorageProtocol, prefix: str) -> AsyncIterator[bytes]:
-    """Yield a tar archive of all below a prefix ('' is the whole store), piece by piece.
 
-    Objects come first, then records, both in the order of their keys; what is deleted meanwhile is not in
-    it. An archive without the summary at its end is not whole.
+async def archive(storage: StorageProtocol, *prefixes: str) -> AsyncIterator[bytes]:
+    """Yield a tar archive of all below some prefixes ('' is the whole store), piece by piece.
+
+    Of each, objects come first, then records, both in the order of their keys; what is deleted meanwhile
+    is not in it. An archive without the summary at its end is not whole.
     """
     summary = ArchiveSummary()
     pieces: list[bytes] = []
     size = 0
-    async for name, data, modified_at in _members(storage, prefix, summary):
-        pieces += _member(name, data, modified_at)
-        size += len(data)
-        if size >= CHUNK_BYTES:
-            yield b"".join(pieces)
-            pieces, size = [], 0
+    for prefix in prefixes:
+        async for name, data, modified_at in _members(storage, prefix, summary):
+            pieces += _member(name, data, modified_at)
+            size += len(data)
+            if size >= CHUNK_BYTES:
+                yield b"".join(pieces)
+                pieces, size = [], 0
     pieces += _member(SUMMARY, json.dumps(asdict(summary)).encode(), 0.0)
     pieces.append(bytes(2 * tarfile.BLOCKSIZE))
     yield b"".join(pieces)
@@ -64,6 +76,7 @@ async def _members(
             continue
         summary.objects += 1
         yield found.key, data, found.modified_at
+    named: list[str] = []
     async for found in storage.list(prefix, records=True):
         try:
             record = await storage.metadata(found.key)
@@ -73,8 +86,23 @@ async def _members(
             summary.leave_out(found.key)
             continue
         summary.records += 1
+        named += _artefacts(record)
+        if len(named) >= ASKED_TOGETHER:
+            summary.miss(await storage.missing(named))
+            named = []
         data = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
         yield found.key + RECORD_SUFFIX, data, found.modified_at
+    summary.miss(await storage.missing(named))
+
+
+def _artefacts(record: dict[str, Any]) -> list[str]:
+    """Return the names of the objects that a record says were stored."""
+    children = record.get("children")
+    named = [record.get("output_key"), *(record.get("children_keys") or ())]
+    if isinstance(children, list):
+        named += [child.get("input_key") for child in children if isinstance(child, dict)]
+    own = f"{record.get('execution_id')}/"  # what was passed on may lie elsewhere
+    return [key for key in named if isinstance(key, str) and own in key]
 
 
 def _member(name: str, data: bytes, modified_at: float) -> list[bytes]:

@@ -119,6 +119,19 @@ CASES = [
     Case("queue.settle.after:2", replaying),
 ]
 
+DELETION_POINTS = (
+    "deletion.enter.before",
+    "deletion.enter.after",
+    "deletion.count.before",
+    "deletion.count.after",
+    "storage.delete.before",
+    "storage.delete.after",
+    "deletion.finish.before",
+    "deletion.finish.after",
+)
+"""Points on the way of a deletion, of which the judge would say that everything was lost: they have a test of
+their own."""
+
 
 def check(case: Case, folder: Path, *, queue_lost: bool, packed: bool = False) -> None:
     """Have a server die as the case says and another one go on; fail unless all is as it should be.

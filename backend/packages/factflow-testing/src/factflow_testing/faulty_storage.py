@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from factflow_protocols.errors import RecordDamagedError, StorageUnavailableError
-from factflow_protocols.storage import ObjectInfo, RecordInfo, StorageProtocol
+from factflow_protocols.storage import (
+    ObjectInfo,
+    RecordInfo,
+    StorageProtocol,
+    StorageUsage,
+)
 
 
 class FaultyStorage:
@@ -53,6 +58,17 @@ class FaultyStorage:
     def list_records(self, prefix: str, *, alone: bool = False) -> AsyncIterator[RecordInfo]:
         return self._real.list_records(prefix, alone=alone)
 
+    async def page(self, prefix: str, *, after: str = "", limit: int) -> Sequence[ObjectInfo]:
+        return await self._real.page(prefix, after=after, limit=limit)
+
+    async def level(
+        self, prefix: str, *, after: str = "", limit: int
+    ) -> Sequence[ObjectInfo | str]:
+        return await self._real.level(prefix, after=after, limit=limit)
+
+    def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
+        return self._real.usage(prefix)
+
     async def metadata(self, key: str) -> dict[str, Any]:
         return await self._real.metadata(key)
 
@@ -70,8 +86,14 @@ class FaultyStorage:
     async def delete(self, key: str) -> None:
         await self._real.delete(key)
 
-    async def delete_prefix(self, prefix: str) -> None:
-        await self._real.delete_prefix(prefix)
+    async def delete_prefix(
+        self,
+        prefix: str,
+        *,
+        artefacts_only: bool = False,
+        tell: Callable[[int], None] | None = None,
+    ) -> None:
+        await self._real.delete_prefix(prefix, artefacts_only=artefacts_only, tell=tell)
 
     async def close(self) -> None:
         await self._real.close()

@@ -15,6 +15,8 @@ from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution import tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
+from factflow_execution.execution_deleter import ExecutionDeleter
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
@@ -39,6 +41,7 @@ class Platform:
     recovery: RecoveryManager
     filler: LineageFiller
     pauses: RoutePauses
+    deleter: ExecutionDeleter
 
     async def start(self, yaml_text: str, init: dict[str, Any] | None = None) -> PipelineExecution:
         """Start a fresh execution."""
@@ -76,6 +79,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
     try:
         async with engine_in(folder, modules=modules, on_finished=finished) as engine:
             repository = ExecutionRepository(database)
+            deletions = ExecutionDeletions(database)
             loader = PipelineConfigLoader(engine.registry)
             executions = ExecutionService(
                 repository=repository,
@@ -84,6 +88,7 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
                 manager=engine.manager,
                 storage=engine.storage,
                 holds=ExecutionHolds(database),
+                deletions=deletions,
             )
             services.append(executions)
             configs = ConfigService(ConfigRepository(database), loader)
@@ -101,16 +106,27 @@ async def platform_in(folder: Path, *, modules: tuple[str, ...] = ()) -> AsyncIt
                 lineage=engine.lineage,
                 store=OutcomeStore(engine.storage),
                 manager=engine.manager,
+                deletions=deletions,
+            )
+            deleter = ExecutionDeleter(
+                executions=executions,
+                deletions=deletions,
+                storage=engine.storage,
+                lineage=engine.lineage,
             )
             pauses = RoutePauses(database, engine.manager)
             await pauses.load()
             await executions.mark_orphans()
             await executions.holds.release_dead()
             filler.start()
+            deleter.start()
             recovery.start()
             try:
-                yield Platform(engine, executions, configs, replays, recovery, filler, pauses)
+                yield Platform(
+                    engine, executions, configs, replays, recovery, filler, pauses, deleter
+                )
             finally:
+                await deleter.close()
                 await recovery.close()
                 await filler.close()
                 await executions.close()

@@ -15,6 +15,7 @@ The store is empty at the start of every test.
 from __future__ import annotations
 
 from factflow_testing.storage_first_promises import FirstStandsPromises
+from factflow_testing.storage_level_promises import LevelPromises
 from factflow_testing.storage_listing_promises import ListingPromises
 from factflow_testing.storage_object_promises import ObjectPromises
 from factflow_testing.storage_prefix_promises import PrefixPromises
@@ -31,6 +32,7 @@ class StorageContract(
     FirstStandsPromises,
     ListingPromises,
     PrefixPromises,
+    LevelPromises,
     ScanPromises,
 ):
     """The suite. Not collected by itself: its name has no `Test` in front."""

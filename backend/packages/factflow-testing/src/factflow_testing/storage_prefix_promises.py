@@ -64,6 +64,30 @@ class PrefixPromises(StorageFixtures):
         assert await store.read(f"{MESSAGE}.txt") == b"second"
         assert (await store.metadata(MESSAGE))["n"] == 2
 
+    async def test_artefacts_go_and_what_tells_of_them_stays(self, store: StorageProtocol) -> None:
+        stage = "executions/e1/crawl/fetch"
+        for number in range(700):
+            await store.write(f"{stage}/{number:032x}", b"x" * 50, {"n": number}, extension=".txt")
+        await store.write(f"{stage}/aa~children-1", b"[]", extension=".json")
+        await store.write("executions/e1/_plan", b"plan", {"n": 1})
+        await store.write("executions/e1/_init", b"{}", {"n": 2}, extension=".json")
+        await store.write("executions/e2/crawl/fetch/aa", b"x", {"n": 3})
+        before = await keys_of(store, "", records=True)
+        told: list[int] = []
+        for _ in range(2):
+            await store.delete_prefix("executions/e1", artefacts_only=True, tell=told.append)
+        assert sum(told) == 701
+        assert await keys_of(store, "") == [
+            "executions/e1/_plan",
+            f"{stage}/aa~children-1.json",
+            "executions/e2/crawl/fetch/aa",
+        ]
+        assert await keys_of(store, "", records=True) == before
+        assert (await store.metadata(f"{stage}/{5:032x}"))["n"] == 5
+        assert await store.read("executions/e1/_plan") == b"plan"
+        await store.delete_prefix("executions/e1")
+        assert await keys_of(store, "executions/e1", records=True) == []
+
     async def test_deleting_nothing_is_no_error(self, store: StorageProtocol) -> None:
         await store.write("a/b", b"x")
         for prefix in ("executions/e1", "a/b", "a/b/c", "nothing"):

@@ -6,7 +6,7 @@ import typer
 
 from factflow_cli.api import path, rows, text
 from factflow_cli.command import command, group
-from factflow_cli.commands import replays
+from factflow_cli.commands import deletions, replays
 from factflow_cli.errors import CliError
 from factflow_cli.execution_view import (
     LIST_COLUMNS,
@@ -37,16 +37,22 @@ STATUSES = ("running", "completed", "failed", "cancelled", "interrupted")
 )
 def list_executions(
     session: Session,
+    *,
     status: Annotated[
         str | None, typer.Option("--status", help=f"One of {', '.join(STATUSES)}.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 50,
     offset: Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")] = 0,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Those too that were deleted.")
+    ] = False,
 ) -> None:
     """List executions, newest first."""
     if status is not None and status not in STATUSES:
         raise CliError(f"there is no status {status!r}", hint=f"one of {', '.join(STATUSES)}")
-    answer = session.api.get("/executions", status=status, limit=limit, offset=offset)
+    answer = session.api.get(
+        "/executions", status=status, limit=limit, offset=offset, deleted=deleted or None
+    )
     executions = rows(answer, "executions")
 
     def draw() -> None:
@@ -147,3 +153,4 @@ def routes(session: Session, execution_id: ExecutionId) -> None:
 
 
 replays.add_to(app)
+deletions.add_to(app)

@@ -2,10 +2,7 @@
 
 import base64
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -13,13 +10,16 @@ import typer
 from factflow_cli import terminal
 from factflow_cli.api import Api, key_path, path, rows, text
 from factflow_cli.command import command, group
+from factflow_cli.commands import storage_files
 from factflow_cli.errors import CliError
-from factflow_cli.exit_codes import ExitCode
 from factflow_cli.session import Session
 from factflow_cli.tables import Column, print_facts, print_line, print_table, print_total
 from factflow_cli.values import moment, size
 
 app = group("List and read stored artefacts and their records.")
+
+COUNT_SECONDS = 3600.0
+"""How long an answer may take that counts everything."""
 
 KeyArgument = Annotated[
     str, typer.Argument(metavar="KEY", help="Key of an object, as `storage list` shows it.")
@@ -41,6 +41,7 @@ ExecutionOption = Annotated[
 )
 def list_objects(
     session: Session,
+    *,
     execution: Annotated[
         str | None, typer.Option("--execution", "-e", help="Objects of this execution (id or tag).")
     ] = None,
@@ -49,6 +50,12 @@ def list_objects(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 100,
     offset: Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")] = 0,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", help="Go on behind this key, at any length.")
+    ] = None,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count all; of millions that takes a while.")
+    ] = False,
 ) -> None:
     """List stored objects.
 
@@ -60,7 +67,13 @@ def list_objects(
             hint="factflow storage list --execution EXECUTION_ID",
         )
     answer = session.api.get(
-        "/storage/objects", execution_id=execution, prefix=prefix, limit=limit, offset=offset
+        "/storage/objects",
+        execution_id=execution,
+        prefix=prefix,
+        limit=limit,
+        offset=offset,
+        cursor=cursor,
+        count=count or None,
     )
     objects = rows(answer, "objects")
     session.show(answer, lambda: _draw_objects(answer, objects, execution))
@@ -83,10 +96,78 @@ def _draw_objects(
         print_line(f"in {folder}")
         print_line()
     print_table(columns, objects)
-    print_total(answer, len(objects), "objects")
+    if isinstance(answer.get("total"), int) or not answer.get("has_more"):
+        print_total(answer, len(objects), "objects")
+    else:
+        print_line()
+        print_line(f"{len(objects)} objects and more: --cursor {answer.get('next_cursor')}")
     if folder:
         execution_id = folder.removeprefix("executions/").rstrip("/")
         terminal.say(f"next: factflow storage get -e {execution_id} KEY")
+
+
+@command(
+    app,
+    "browse",
+    "factflow storage browse",
+    "factflow storage browse executions/EXECUTION_ID/crawl/",
+    "factflow storage browse -e EXECUTION_ID crawl/fetch/",
+)
+def browse(
+    session: Session,
+    prefix: Annotated[
+        str, typer.Argument(metavar="[PREFIX]", help="Whole path segments; the top without one.")
+    ] = "",
+    *,
+    execution: Annotated[
+        str | None,
+        typer.Option("--execution", "-e", help="PREFIX is within this execution (id or tag)."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Rows to show.")] = 100,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Go on behind this key.")] = None,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count to the end, however long that takes.")
+    ] = False,
+) -> None:
+    """Look through the tree of keys, a level at a time.
+
+    Prefixes come with what lies below them; `+` stands behind a number that was not counted to its end.
+    """
+    answer = session.api.get(
+        "/storage/browse",
+        seconds=COUNT_SECONDS if count else None,
+        execution_id=execution,
+        prefix=prefix or None,
+        limit=limit,
+        cursor=cursor,
+        count=count or None,
+    )
+    entries = rows(answer, "entries")
+
+    def draw() -> None:
+        where = str(answer.get("prefix") or "")
+        columns = (
+            Column("NAME", lambda row: str(row.get("key") or "").removeprefix(where), whole=True),
+            Column("OBJECTS", lambda row: _so_far(row, "objects"), whole=True, right=True),
+            Column("RECORDS", lambda row: _so_far(row, "records"), whole=True, right=True, keep=1),
+            Column("SIZE", lambda row: size(row.get("size")) + _more(row), whole=True, right=True),
+        )
+        print_line(f"in {where or 'the store'}")
+        print_line()
+        print_table(columns, entries)
+        if answer.get("has_more"):
+            print_line()
+            print_line(f"and more: --cursor {answer.get('next_cursor')}")
+
+    session.show(answer, draw)
+
+
+def _so_far(row: Mapping[str, Any], name: str) -> str:
+    return "" if row.get("kind") == "object" else f"{row.get(name)}{_more(row)}"
+
+
+def _more(row: Mapping[str, Any]) -> str:
+    return "" if row.get("complete", True) else "+"
 
 
 @command(
@@ -161,79 +242,6 @@ def metadata(session: Session, key: KeyArgument, execution: ExecutionOption = No
     session.show(record, lambda: print_facts([(name, _fact(v)) for name, v in record.items()]))
 
 
-@command(
-    app,
-    "export",
-    "factflow storage export --execution EXECUTION_ID --output-dir out",
-    "factflow storage export --output-dir everything",
-)
-def export(
-    session: Session,
-    *,
-    output_dir: Annotated[
-        Path, typer.Option("--output-dir", help="Folder to write to; made when it is missing.")
-    ],
-    execution: Annotated[
-        str | None,
-        typer.Option("--execution", "-e", help="Only what this one left (id or tag)."),
-    ] = None,
-) -> None:
-    """Write stored objects and their records out as plain files.
-
-    They lie as a server's plain storage does, and the folder can be opened as file://. What is there
-    already is left alone, so that an export that broke off goes on. Exits with 1 when a record could
-    not be read and was left out.
-    """
-    from factflow_cli.plain_files import PlainFiles
-
-    files = PlainFiles(output_dir)
-    with (
-        _progress(session) as progress,
-        session.api.download("/storage/archive", execution_id=execution) as response,
-    ):
-        done = files.unpack(response.iter_bytes(), progress)
-    result = {"output_dir": str(output_dir.absolute()), **asdict(done)}
-    session.show(result, lambda: _draw_export(result))
-    if done.left_out_count:
-        raise typer.Exit(ExitCode.FAILED)
-
-
-def _draw_export(result: dict[str, Any]) -> None:
-    left_out = result["left_out_count"]
-    print_facts(
-        [
-            ("written to", result["output_dir"]),
-            ("objects", result["objects"]),
-            ("records", result["records"]),
-            ("files written", f"{result['written']} ({size(result['bytes'])})"),
-            ("there already", result["present"]),
-            ("left out", f"{left_out} records that cannot be read" if left_out else None),
-        ]
-    )
-    for key in result["left_out"]:
-        print_line(f"- {key}")
-
-
-@contextmanager
-def _progress(session: Session) -> Iterator[Callable[[Any], None]]:
-    """What to tell how far an archive is unpacked: a line that moves on a terminal, nothing elsewhere."""
-    if not session.shows_progress:
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as line:
-        task = line.add_task("waiting", total=None)
-
-        def tell(done: Any) -> None:
-            count = done.objects + done.records
-            line.update(task, description=f"{count} files, {size(done.bytes)}")
-
-        yield tell
-
-
 def _fact(value: Any) -> Any:
     import json
 
@@ -249,3 +257,6 @@ def _full_key(api: Api, key: str, execution: str | None) -> str:
         return key
     found = api.get(path("executions", execution))
     return f"executions/{text(found, 'execution_id')}/{key}"
+
+
+storage_files.add_to(app)

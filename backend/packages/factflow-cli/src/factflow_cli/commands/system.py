@@ -1,4 +1,4 @@
-"""`factflow system`: is the server well, what has it done, does its queue work?"""
+"""`factflow system`: is the server well, what has it done, what takes the space?"""
 
 from typing import Annotated
 
@@ -9,12 +9,15 @@ from factflow_cli.command import command, group
 from factflow_cli.exit_codes import ExitCode, for_health
 from factflow_cli.server_address import shown
 from factflow_cli.session import Session
-from factflow_cli.system_view import draw_diagnosis, draw_health, draw_metrics
+from factflow_cli.system_view import draw_diagnosis, draw_health, draw_metrics, draw_storage
 
 app = group("Look after the server.")
 
 DIAGNOSIS_SECONDS = 300.0
 """How long the answer may take: a round trip through each of many queues."""
+SHORT_WAIT_SECONDS = 5
+WAIT_SECONDS = 60
+"""How long an answer may wait for counts."""
 
 
 @command(app, "health", "factflow system health", "factflow system health --debug")
@@ -54,3 +57,35 @@ def mq_diagnostic(session: Session) -> None:
     session.show(answer, lambda: draw_diagnosis(answer))
     if not answer.get("ok"):
         raise typer.Exit(ExitCode.SERVER_ERROR)
+
+
+@command(
+    app,
+    "storage",
+    "factflow system storage",
+    "factflow system storage --limit 5 --refresh",
+)
+def storage(
+    session: Session,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Rows to show.")] = 20,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")] = 0,
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Count everything again, and wait for it.")
+    ] = False,
+) -> None:
+    """Show what takes the space, the largest executions first.
+
+    Counts are kept; what was not counted yet is counted meanwhile, for some seconds.
+    """
+    answer = session.api.get(
+        "/system/storage",
+        seconds=WAIT_SECONDS + 30,
+        limit=limit,
+        offset=offset,
+        wait=WAIT_SECONDS if refresh else SHORT_WAIT_SECONDS,
+        refresh=refresh or None,
+    )
+    executions = rows(answer, "executions")
+    databases = rows(answer, "databases")
+    session.show(answer, lambda: draw_storage(answer, executions, databases))

@@ -304,3 +304,93 @@ def pipelines() -> dict[str, Any]:
         ],
         "pauses": [pause],
     }
+
+
+def deletion(state: str, **changes: Any) -> dict[str, Any]:
+    """Return how far a deletion is."""
+    return {
+        "execution_id": RUN,
+        "kind": "all",
+        "state": state,
+        "requested_at": "2026-04-01T09:30:00.000Z",
+        "deleted_at": "2026-04-01T09:31:00.000Z" if state == "deleted" else None,
+        "tag": "monday",
+        "objects": 340,
+        "bytes": 3_400_000,
+        "lineage_rows": 84,
+        "step": "done" if state == "deleted" else "objects",
+        "removed": 200,
+        "trouble": None,
+        **changes,
+    }
+
+
+def chosen(asked: Any) -> tuple[int, dict[str, Any]]:
+    """Return the answer to a request to delete: one goes, one is held."""
+    dry = asked.body["dry_run"]
+    refusal = {
+        "code": "execution_held",
+        "message": f"execution {OTHER_RUN} is still needed by {RUN}",
+        "hint": "",
+        "held_by": [RUN],
+    }
+    one = execution(execution_id=RUN, named=True)
+    other = execution(execution_id=OTHER_RUN, named=OTHER_RUN in asked.body["execution_ids"])
+    return 200 if dry else 202, {
+        "dry_run": dry,
+        "accepted": 1,
+        "refused": 1,
+        "more": False,
+        "executions": [
+            {**one, "deletion": None if dry else deletion("deleting"), "refused": None},
+            {**other, "deletion": None, "refused": refusal},
+        ],
+    }
+
+
+def level() -> dict[str, Any]:
+    """Return a level of the tree of keys: a prefix that was not counted to its end, and an object."""
+    one = {"kind": "prefix", "key": "executions/", "size": 34_000, "objects": 10_000}
+    return {
+        "prefix": "",
+        "limit": 100,
+        "has_more": True,
+        "next_cursor": "notes",
+        "entries": [
+            {**one, "records": 12, "complete": False},
+            {"kind": "object", "key": "notes", "size": 812, "objects": 1, "records": 0}
+            | {"complete": True},
+        ],
+    }
+
+
+def usage() -> dict[str, Any]:
+    """Return what takes the space."""
+    counted = {
+        **execution(execution_id=RUN),
+        "objects": 340,
+        "records": 82,
+        "bytes": 3_000_000,
+        "disk_bytes": 3_400_000,
+        "counted_at": "2026-03-01T10:00:00.000Z",
+        "held_by": [OTHER_RUN],
+        "deletable": False,
+    }
+    none = dict.fromkeys(("objects", "records", "bytes", "disk_bytes", "counted_at"))
+    return {
+        "kind": "file",
+        "complete": False,
+        "counting": 1,
+        "counting_objects": 4000,
+        "disk_total": 10**12,
+        "disk_free": 10**11,
+        "disk_bytes": 3_400_000,
+        "objects": 340,
+        "total": 2,
+        "limit": 20,
+        "offset": 0,
+        "has_more": False,
+        "databases": [{"name": "lineage.db", "disk_bytes": 40_960}],
+        "executions": [counted, {**execution(execution_id=OTHER_RUN), **none, "held_by": []}],
+        "hints": ["1 executions ended more than 30 days ago: factflow execution delete"],
+    }

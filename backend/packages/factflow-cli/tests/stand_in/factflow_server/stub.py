@@ -18,12 +18,15 @@ from .rows import (
     ROOT_ROW,
     ROW,
     RUN,
+    chosen,
     config,
+    deletion,
     diagnosis,
     ended,
     execution,
     failed_row,
     health,
+    level,
     page,
     pipelines,
     replay,
@@ -32,10 +35,11 @@ from .rows import (
     row,
     stages,
     system_metrics,
+    usage,
 )
 
 # Tests take these from here, beside what `content` is made of.
-__all__ = ["MESSAGE", "Stub", "error", "not_found"]
+__all__ = ["MESSAGE", "Stub", "deletion", "error", "not_found"]
 
 
 def validation(asked: Asked) -> dict[str, Any]:
@@ -115,6 +119,11 @@ def content() -> dict[str, Any]:
             ],
             total=340,
         ),
+        "GET /storage/browse": level(),
+        "GET /system/storage": usage(),
+        "POST /executions/delete": chosen,
+        f"GET {run}/deletion": deletion("deleted"),
+        f"GET /executions/{OTHER_RUN}/deletion": deletion("deleted"),
         f"GET /storage/objects/{KEY}": PAGE,
         f"GET /storage/objects/{BINARY_KEY}": IMAGE,
         f"GET /storage/metadata/{KEY}": record,

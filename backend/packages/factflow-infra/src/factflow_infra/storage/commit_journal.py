@@ -10,12 +10,17 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from factflow_protocols.errors import RecordDamagedError
-from factflow_protocols.storage import ObjectInfo, RecordInfo, StorageProtocol
+from factflow_protocols.storage import (
+    ObjectInfo,
+    RecordInfo,
+    StorageProtocol,
+    StorageUsage,
+)
 
 
 class JournalledStorage:
@@ -80,6 +85,20 @@ class JournalledStorage:
         """Ask the real store."""
         return self._real.list_records(prefix, alone=alone)
 
+    async def page(self, prefix: str, *, after: str = "", limit: int) -> Sequence[ObjectInfo]:
+        """Ask the real store."""
+        return await self._real.page(prefix, after=after, limit=limit)
+
+    async def level(
+        self, prefix: str, *, after: str = "", limit: int
+    ) -> Sequence[ObjectInfo | str]:
+        """Ask the real store."""
+        return await self._real.level(prefix, after=after, limit=limit)
+
+    def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
+        """Ask the real store."""
+        return self._real.usage(prefix)
+
     async def metadata(self, key: str) -> dict[str, Any]:
         """Ask the real store."""
         return await self._real.metadata(key)
@@ -102,9 +121,15 @@ class JournalledStorage:
         """Ask the real store."""
         await self._real.delete(key)
 
-    async def delete_prefix(self, prefix: str) -> None:
+    async def delete_prefix(
+        self,
+        prefix: str,
+        *,
+        artefacts_only: bool = False,
+        tell: Callable[[int], None] | None = None,
+    ) -> None:
         """Ask the real store."""
-        await self._real.delete_prefix(prefix)
+        await self._real.delete_prefix(prefix, artefacts_only=artefacts_only, tell=tell)
 
     async def close(self) -> None:
         """Close the real store and the journal; repeated calls do nothing more."""

@@ -42,7 +42,7 @@ class DiskWriter:
         self._folders = folders
         self._staging = staging
         self._durable = durable
-        self._removals: dict[str, Iterator[None]] = {}
+        self._removals: dict[DeletePrefixRequest, Iterator[int]] = {}
 
     def perform_all(self, requests: Sequence[StoreRequest]) -> list[str | None | Exception]:
         """Do what the requests ask, one after the other; return each one's answer or its error."""
@@ -61,7 +61,7 @@ class DiskWriter:
         says; then nothing of this request is left, unless the machine went down on the way.
         """
         if isinstance(request, DeletePrefixRequest):
-            return self._remove_some(request.prefix)
+            return self._remove_some(request)
         try:
             if isinstance(request, DeleteRequest):
                 self._delete(request.key)
@@ -154,19 +154,24 @@ class DiskWriter:
             self._sync(self._path(folder))
         self._folders.remove_empty(folder)
 
-    def _remove_some(self, prefix: str) -> str | None:
-        """Do a step of a removal, which goes on where the last step of the same prefix ended."""
-        steps = self._removals.pop(prefix, None) or remove_in_steps(
-            str(self._root), prefix, self._folders
+    def _remove_some(self, request: DeletePrefixRequest) -> str | None:
+        """Do a step of a removal, which goes on where the last step of the same one ended."""
+        steps = self._removals.pop(request, None) or remove_in_steps(
+            str(self._root),
+            request.prefix,
+            self._folders,
+            artefacts_only=request.artefacts_only,
         )
         try:
             if not is_reachable(self._root):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._root))
-            for _ in steps:
-                self._removals[prefix] = steps
-                return prefix
+            reach("storage.delete.before")
+            for removed in steps:
+                self._removals[request] = steps
+                reach("storage.delete.after")
+                return str(removed)
         except OSError as error:
-            raise storage_error(error, self._root, prefix) from error
+            raise storage_error(error, self._root, request.prefix) from error
         return None
 
     def _path(self, name: str) -> str:

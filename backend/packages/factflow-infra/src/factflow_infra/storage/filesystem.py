@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,10 +30,12 @@ from factflow_protocols.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from factflow_protocols.storage import ObjectInfo, RecordInfo
+from factflow_protocols.storage import ObjectInfo, RecordInfo, StorageUsage
 
 _Writer = WriterThread[StoreRequest, str | None] | WriterProcess
 Durability = Literal["os", "fsync"]
+COUNTING_REST = 0.004
+"""Seconds that others have after each slice of a count, which is in no hurry."""
 
 
 class FilesystemStorageProvider:
@@ -141,6 +143,29 @@ class FilesystemStorageProvider:
         async for entry in paced(self._reader.walk_records(folder, alone=alone)):
             yield entry
 
+    async def page(self, prefix: str, *, after: str = "", limit: int) -> Sequence[ObjectInfo]:
+        """Return the first objects below `prefix` whose key is greater than `after`, in order."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        return [item async for item in paced(self._reader.page(folder, after=after, limit=limit))]
+
+    async def level(
+        self, prefix: str, *, after: str = "", limit: int
+    ) -> Sequence[ObjectInfo | str]:
+        """Return the first objects and prefixes right below `prefix`, in order, behind `after`."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        found: AsyncIterator[ObjectInfo | str]
+        found = paced(self._reader.level(folder, after=after, limit=limit))
+        return [item async for item in found]
+
+    async def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
+        """Yield growing sums of what lies below `prefix`, the whole at last; each file is looked at."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        sums = None
+        async for sums in paced(self._reader.measure(folder), rest=COUNTING_REST):
+            yield sums
+        if sums is None:
+            yield StorageUsage()
+
     async def metadata(self, key: str) -> dict[str, Any]:
         """Return the record of a key or object name.
 
@@ -194,11 +219,18 @@ class FilesystemStorageProvider:
         if is_object_name(check_key(key)):
             await self._writer.submit(DeleteRequest(key))
 
-    async def delete_prefix(self, prefix: str) -> None:
-        """Remove all below a prefix, some files at a time; called again after an end, it goes on."""
-        folder = check_key(prefix.removesuffix("/"))
-        while await self._writer.submit(DeletePrefixRequest(folder)) is not None:
-            pass
+    async def delete_prefix(
+        self,
+        prefix: str,
+        *,
+        artefacts_only: bool = False,
+        tell: Callable[[int], None] | None = None,
+    ) -> None:
+        """Remove what is below a prefix, some files at a time; called again after an end, it goes on."""
+        request = DeletePrefixRequest(check_key(prefix.removesuffix("/")), artefacts_only)
+        while (removed := await self._writer.submit(request)) is not None:
+            if tell is not None:
+                tell(int(removed))
 
     async def close(self) -> None:
         """Finish the writes under way and end the writer; repeated calls do nothing more."""

@@ -15,8 +15,8 @@ SLOW = 0.02
 """A slice that took longer has waited for the disk, and the next one is pulled by a thread."""
 
 
-async def paced(items: Iterator[_Item | None]) -> AsyncIterator[_Item]:
-    """Yield the items, leaving out None; others run after each slice.
+async def paced(items: Iterator[_Item | None], *, rest: float = 0.0) -> AsyncIterator[_Item]:
+    """Yield the items, leaving out None; others run after each slice, for `rest` seconds at least.
 
     Slices are pulled on the event loop: a thread would have to wait for its turn at every entry of a folder
     while the loop is busy, and each turn may take 5 ms. A disk that is slow is waited for by a thread.
@@ -34,7 +34,7 @@ async def paced(items: Iterator[_Item | None]) -> AsyncIterator[_Item]:
             yield item
         if done:
             return
-        await asyncio.sleep(0)
+        await asyncio.sleep(rest)
 
 
 def _slice(items: Iterator[_Item | None]) -> tuple[list[_Item], bool]:

@@ -22,9 +22,11 @@ class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete"):
 
 
 class DeletePrefixRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_prefix"):
-    """A step of deleting all below a prefix. Its answer is the prefix as long as there is more."""
+    """A step of deleting all below a prefix. Its answer is how many files or entries went, in digits, and
+    None once there is no more."""
 
     prefix: str
+    artefacts_only: bool = False
 
 
 StoreRequest = WriteRequest | DeleteRequest | DeletePrefixRequest

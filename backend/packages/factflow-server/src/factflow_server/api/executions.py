@@ -54,15 +54,20 @@ async def list_executions(
     status: ExecutionStatus | None = None,
     limit: Limit = 50,
     offset: Offset = 0,
+    deleted: bool = False,
 ) -> ExecutionPage:
-    """List executions, newest first."""
-    page = await services.executions.list(status, limit, offset)
+    """List executions, newest first; with `deleted` those too of which only this is left."""
+    page = await services.executions.list(status, limit, offset, deleted=deleted)
+    gone = await services.executions.deletions.find(row.execution_id for row in page.rows)
     return ExecutionPage(
         total=page.total,
         limit=limit,
         offset=offset,
         has_more=page.has_more,
-        executions=[ExecutionSchema.of(execution) for execution in page.rows],
+        executions=[
+            ExecutionSchema.of(execution, gone.get(execution.execution_id))
+            for execution in page.rows
+        ],
     )
 
 
@@ -71,14 +76,17 @@ async def get_execution(execution_id: str, services: Services) -> ExecutionDetai
     """Get an execution by its id or tag, with its snapshot and the state of its routes."""
     execution = await services.executions.get(execution_id)
     plan = services.progress.plan(execution)
+    gone = await services.executions.deletions.find([execution.execution_id])
+    deletion = gone.get(execution.execution_id)
     return ExecutionDetailSchema(
-        **execution_fields(execution),
+        **execution_fields(execution, deletion),
         config_snapshot=execution.config_snapshot,
         metadata=execution.metadata,
         error_info=execution.error_info,
         held_by=await services.executions.holds.held_by(execution.execution_id),
         plan=None if plan is None else PlanProgressSchema.model_validate(plan),
-        routes=await _routes(services, execution),
+        # Without lineage they would say that nothing ever came to them.
+        routes=[] if deletion and deletion.kind == "all" else await _routes(services, execution),
     )
 
 
@@ -131,7 +139,7 @@ async def wait_for_execution(
 @router.get("/{execution_id}/stats", operation_id="get_execution_stats")
 async def get_execution_stats(execution_id: str, services: Services) -> ExecutionStatsSchema:
     """Get counts and durations by stage, in the pipeline's order."""
-    execution = await services.executions.get(execution_id)
+    execution = await services.executions.stored(execution_id)
     return ExecutionStatsSchema.model_validate(await services.progress.stats(execution))
 
 

@@ -86,7 +86,7 @@ async def list_failures(
 @router.get("/stats", operation_id="get_lineage_stats")
 async def get_lineage_stats(execution_id: str, services: Services) -> LineageStatsResponse:
     """Get counts and durations of an execution's stages, in the pipeline's order."""
-    execution = await services.executions.get(execution_id)
+    execution = await services.executions.stored(execution_id)
     stages = await services.progress.stages(execution)
     return LineageStatsResponse(
         execution_id=execution.execution_id,
@@ -127,11 +127,11 @@ async def get_lineage_children(
 
 
 async def _execution(services: Container, id_or_tag: str | None) -> str | None:
-    """Return the id for an id or tag. Raises `ExecutionNotFoundError`: a mistyped id must not look like
-    an execution in which nothing failed."""
+    """Return the id for an id or tag. Raises `ExecutionNotFoundError` and `ExecutionDeletedError`: neither a
+    mistyped id nor a deleted one must look like an execution in which nothing failed."""
     if id_or_tag is None:
         return None
-    return (await services.executions.get(id_or_tag)).execution_id
+    return (await services.executions.stored(id_or_tag)).execution_id
 
 
 def _seconds(time: datetime | None) -> float | None:

@@ -9,16 +9,25 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
+from factflow_execution.errors import ExecutionDeletedError, LaunchRefusedError
 from factflow_foundation import keys
 from factflow_foundation.clock import isoformat
 from factflow_lineage.filters import LineageFilter
 from factflow_protocols.errors import FactflowError, ObjectDamagedError, ObjectNotFoundError
 from factflow_protocols.storage import ObjectInfo, StorageProtocol
 from factflow_server.api.dependencies import Services
-from factflow_server.api.schemas.paging import Limit, Offset
-from factflow_server.api.schemas.storage import ObjectMetadataSchema, ObjectPage, ObjectSchema
+from factflow_server.api.schemas.paging import Cursor, Limit, Offset
+from factflow_server.api.schemas.storage import (
+    LevelEntrySchema,
+    LevelPage,
+    ObjectMetadataSchema,
+    ObjectPage,
+    ObjectSchema,
+)
 from factflow_server.container import Container
 from factflow_server.storage_archive import archive
+from factflow_server.storage_levels import LevelCounter
+from factflow_server.storage_selection import stage_prefixes
 
 router = APIRouter(prefix="/storage", tags=["storage"])
 
@@ -26,6 +35,8 @@ FOREIGN_CONTENT = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 """What was crawled is not ours: a browser that shows it must run nothing of it in our name."""
 UNKNOWN_TYPE = "application/octet-stream"
 ARCHIVE_TYPE = "application/x-tar"
+COUNTING_SECONDS = 0.5
+"""How long an answer may count what lies below the prefixes of a level."""
 
 
 @router.get("/objects", operation_id="list_objects")
@@ -36,19 +47,67 @@ async def list_objects(
     prefix: str | None = None,
     limit: Limit = 100,
     offset: Offset = 0,
+    cursor: Cursor = None,
+    count: bool = False,
     include_metadata: bool = False,
 ) -> ObjectPage:
-    """List objects in the order of their keys, below an execution or a prefix."""
-    where = await _prefix(services, execution_id, prefix)
-    found: list[ObjectInfo] = []
-    total = 0
-    async for info in services.storage.list((where or keys.ROOT).rstrip("/")):
-        if offset <= total < offset + limit:
-            found.append(info)
-        total += 1
-    objects = [await _object(services.storage, info, include_metadata) for info in found]
-    more = offset + len(objects) < total
-    return ObjectPage(total=total, limit=limit, offset=offset, has_more=more, objects=objects)
+    """List objects in the order of their keys, below an execution or a prefix.
+
+    `cursor` goes on behind a page, at the cost of that page; `offset` and `count` look at all before.
+    """
+    where = (await _prefix(services, execution_id, prefix) or keys.ROOT).rstrip("/")
+    after = "" if cursor is None else keys.check_key(cursor)
+    if offset or count:
+        found, total = await _counted(services.storage, where, after, offset + limit + 1, count)
+        found = found[offset:]
+    else:
+        found, total = list(await services.storage.page(where, after=after, limit=limit + 1)), None
+    more = len(found) > limit
+    if not (more or offset or after):
+        total = len(found)
+    objects = [await _object(services.storage, info, include_metadata) for info in found[:limit]]
+    return ObjectPage(
+        total=total,
+        limit=limit,
+        offset=offset,
+        has_more=more,
+        next_cursor=objects[-1].key if more else None,
+        objects=objects,
+    )
+
+
+@router.get("/browse", operation_id="browse_objects")
+async def browse_objects(
+    *,
+    services: Services,
+    execution_id: str | None = None,
+    prefix: str | None = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    count: bool = False,
+) -> LevelPage:
+    """List one level of the tree of keys: objects, and prefixes with how much lies below them.
+
+    An answer counts for a moment only and says where it has not come to an end; `count` lets it.
+    """
+    where = (await _prefix(services, execution_id, prefix) or "").rstrip("/")
+    after = "" if cursor is None else cursor
+    if after:
+        keys.check_key(after.removesuffix("/"))
+    found = list(await services.storage.level(where, after=after, limit=limit + 1))
+    more = len(found) > limit
+    counter = LevelCounter(services.storage, None if count else COUNTING_SECONDS)
+    entries = [
+        LevelEntrySchema.model_validate(await counter.entry(item), from_attributes=True)
+        for item in found[:limit]
+    ]
+    return LevelPage(
+        prefix=where and f"{where}/",
+        limit=limit,
+        has_more=more,
+        next_cursor=entries[-1].key if more else None,
+        entries=entries,
+    )
 
 
 @router.get(
@@ -58,16 +117,28 @@ async def list_objects(
     responses={200: {"content": {ARCHIVE_TYPE: {}}, "description": "A tar archive."}},
 )
 async def get_archive(
-    *, services: Services, execution_id: str | None = None, prefix: str | None = None
+    *,
+    services: Services,
+    execution_id: str | None = None,
+    prefix: str | None = None,
+    route: str | None = None,
+    stage: str | None = None,
 ) -> StreamingResponse:
     """Get all objects and records below an execution or a prefix, or of the whole store, as plain files
-    in a tar archive.
+    in a tar archive; of an execution also those of one route, one stage, or a stage of one route.
 
-    Its last member, `.factflow-tmp-archive.json`, says how many are in it, and which records are not because
-    they cannot be read.
+    Its last member, `.factflow-tmp-archive.json`, says how many are in it, which records are not because
+    they cannot be read, and which artefacts are missing.
     """
-    where = await _prefix(services, execution_id, prefix)
-    pieces = archive(services.storage, (where or "").rstrip("/"))
+    if route is None and stage is None:
+        prefixes = [(await _prefix(services, execution_id, prefix) or "").rstrip("/")]
+    elif execution_id is None or prefix is not None:
+        raise LaunchRefusedError(
+            "route and stage are of an execution", hint="give execution_id, and no prefix"
+        )
+    else:
+        prefixes = stage_prefixes(await services.executions.stored(execution_id), route, stage)
+    pieces = archive(services.storage, *prefixes)
     first = await anext(pieces)  # what is wrong at the start has its own status
 
     async def body() -> AsyncIterator[bytes]:
@@ -123,9 +194,10 @@ async def get_object(key: str, services: Services) -> Response:
         data = await storage.read(key)
     except ObjectNotFoundError:
         named = (record or {}).get("output_key")
-        if not isinstance(named, str) or named == key:
-            raise
-        data = await storage.read(named)
+        if isinstance(named, str) and named != key:
+            data = await _read_or_say(services, named)
+        else:
+            data = await _read_or_say(services, key)
     return Response(
         data, media_type=_content_type(key, record) or UNKNOWN_TYPE, headers=FOREIGN_CONTENT
     )
@@ -135,11 +207,39 @@ async def _prefix(services: Container, execution_id: str | None, prefix: str | N
     """Return the prefix that an execution's id or tag and one within it, or beside it, mean."""
     if execution_id is None:
         return prefix
-    execution = await services.executions.get(execution_id)
+    execution = await services.executions.stored(execution_id)
     where = keys.execution_prefix(execution.execution_id)
     if prefix is None:
         return where
     return prefix if prefix.startswith(where + "/") else f"{where}/{prefix}"
+
+
+async def _read_or_say(services: Container, key: str) -> bytes:
+    """Return an object's bytes. Raises `ExecutionDeletedError` instead of `ObjectNotFoundError` for what
+    went on purpose."""
+    try:
+        return await services.storage.read(key)
+    except ObjectNotFoundError:
+        execution_id = keys.execution_of(key)
+        gone = await services.executions.deletions.find([execution_id] if execution_id else [])
+        for deletion in gone.values():
+            raise ExecutionDeletedError(deletion.sentence) from None
+        raise
+
+
+async def _counted(
+    storage: StorageProtocol, where: str, after: str, wanted: int, to_the_end: bool
+) -> tuple[list[ObjectInfo], int | None]:
+    """Return the first objects behind a key, and how many there are in all when that is wanted."""
+    found: list[ObjectInfo] = []
+    total = 0
+    async for info in storage.list(where):
+        total += 1
+        if info.key > after and len(found) < wanted:
+            found.append(info)
+        if len(found) == wanted and not to_the_end:
+            return found, None
+    return found, total
 
 
 async def _object(storage: StorageProtocol, info: ObjectInfo, with_record: bool) -> ObjectSchema:

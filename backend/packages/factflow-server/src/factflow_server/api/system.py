@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from factflow_server.api.dependencies import Services
+from factflow_server.api.schemas.paging import Limit, Offset
 from factflow_server.api.schemas.system import (
     ComponentSchema,
     DiagnosticBody,
     DiagnosticResponse,
     HealthResponse,
+    StorageResponse,
     SystemMetricsResponse,
 )
 from factflow_server.api.schemas.times import iso
@@ -47,3 +51,21 @@ async def run_mq_diagnostic(
     """Send a message through each queue in a scope of its own, and tell how queues stand."""
     timeout = (body or DiagnosticBody()).timeout_seconds
     return DiagnosticResponse.model_validate(await services.queue_diagnostic.run(timeout))
+
+
+@router.get("/storage", operation_id="get_storage_usage")
+async def get_storage_usage(
+    *,
+    services: Services,
+    limit: Limit = 20,
+    offset: Offset = 0,
+    refresh: bool = False,
+    wait: Annotated[float, Query(ge=0, le=60)] = 0.5,
+) -> StorageResponse:
+    """Get what takes the space, the largest executions first.
+
+    What was not counted yet, or may have grown, is counted behind the work; the answer comes when that is
+    done or `wait` seconds have passed. `refresh` counts everything again.
+    """
+    report = await services.storage_reports.report(limit, offset, anew=refresh, wait=wait)
+    return StorageResponse.of(report, limit, offset)

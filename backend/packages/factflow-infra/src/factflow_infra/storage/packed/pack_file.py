@@ -74,8 +74,8 @@ class PackFile:
         _reach_all(requests, "after")
         return answers
 
-    def delete_some(self, prefix: str) -> bool:
-        """Delete some of what lies below a key, in order; tell whether there may be more."""
+    def delete_some(self, prefix: str) -> int:
+        """Delete some of what lies below a key, in order; return how many entries, 0 when none are left."""
         low, high = bounds(prefix[self._cut :])
         found = self._run(
             "SELECT name, is_record, body FROM entry WHERE name > ? AND name < ?"
@@ -85,7 +85,7 @@ class PackFile:
         with _Transaction(self._connection):
             for name, is_record, body in found:
                 self._delete_entry(name, body, is_record=is_record)
-        return len(found) == DELETED_TOGETHER
+        return len(found)
 
     def close(self, *, checkpoint: bool = True) -> None:
         """Let go of the file, with everything in it and nothing left beside it unless it is being read."""

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from factflow_infra.storage.packed.pack_schema import (
     pack_error,
 )
 from factflow_infra.storage.packed.places import (
+    BESIDE,
     OTHER,
     Pack,
     holds_other_keys,
@@ -73,26 +74,31 @@ class PackReader:
     def find(self, name: str) -> ObjectInfo | None:
         """Return what a listing tells of an object, None when there is none."""
         pack = pack_of(name)
-        rows = self._ask(pack, _FIND, (name[len(pack.prefix) :],))
+        rows = self.ask(pack, _FIND, (name[len(pack.prefix) :],))
         return ObjectInfo(name, *rows[0]) if rows else None
 
     def read(self, name: str, *, limit: int) -> tuple[int, bytes | None] | None:
         """Return an object's size, and its bytes unless they are more than `limit`; None without one."""
         pack = pack_of(name)
-        rows = self._ask(pack, _DATA, (limit, name[len(pack.prefix) :]))
+        rows = self.ask(pack, _DATA, (limit, name[len(pack.prefix) :]))
         return (rows[0][0], rows[0][1]) if rows else None
 
     def record(self, key: str) -> bytes | None:
         """Return the JSON of a record, None when there is none."""
         pack = pack_of(key)
-        rows = self._ask(pack, _RECORD, (key[len(pack.prefix) :] + RECORD_SIGN,))
+        rows = self.ask(pack, _RECORD, (key[len(pack.prefix) :] + RECORD_SIGN,))
         return rows[0][0] if rows else None
 
-    def walk(self, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
-        """Yield what lies below a prefix ('' is the root), in the order of keys, a page at a time."""
-        others = self._pages(OTHER, prefix, records=records) if holds_other_keys(prefix) else ()
+    def walk(self, prefix: str, *, records: bool, after: str = "") -> Iterator[ObjectInfo]:
+        """Yield what lies below a prefix ('' is the root), in the order of keys, a page at a time; only
+        what comes behind the key `after`."""
+        others: Iterable[ObjectInfo] = ()
+        if holds_other_keys(prefix):
+            others = self._pages(OTHER, prefix, records=records, behind=after)
         yield from heapq.merge(
-            self._executions(prefix, records=records), others, key=lambda info: info.key
+            self._executions(prefix, records=records, after=after),
+            others,
+            key=lambda info: info.key,
         )
 
     def walk_records(self, prefix: str, *, alone: bool) -> Iterator[RecordInfo]:
@@ -121,8 +127,26 @@ class PackReader:
             for first in range(0, len(inside), NAMES_TOGETHER):
                 part = [name[len(pack.prefix) :] for name in inside[first : first + NAMES_TOGETHER]]
                 part += part[-1:] * (NAMES_TOGETHER - len(part))
-                for row in self._ask(pack, statement, tuple(part)):
+                for row in self.ask(pack, statement, tuple(part)):
                     yield [pack.prefix + row[0], *row[1:]]
+
+    def packs(self, prefix: str) -> list[Pack]:
+        """Return the packs that are there and may hold keys below a prefix, those of executions first."""
+        try:
+            found = list(packs_below(self._root, prefix))
+        except OSError as error:
+            raise storage_error(error, self._root, prefix) from error
+        if holds_other_keys(prefix):
+            found.append(OTHER)
+        return [pack for pack in found if os.path.lexists(f"{self._root}/{pack.file}")]
+
+    def disk_bytes(self, pack: Pack) -> int:
+        """Return what a pack takes of the disk, with what is beside it."""
+        total = 0
+        for suffix in ("", *BESIDE):
+            with contextlib.suppress(OSError):
+                total += os.lstat(f"{self._root}/{pack.file}{suffix}").st_blocks * 512
+        return total
 
     def forget(self, prefix: str) -> None:
         """Let go of packs that may be gone: those below a prefix ('' is the root)."""
@@ -135,19 +159,25 @@ class PackReader:
         """Let go of all packs."""
         self.forget("")
 
-    def _executions(self, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
+    def _executions(self, prefix: str, *, records: bool, after: str) -> Iterator[ObjectInfo]:
         try:
             for pack in packs_below(self._root, prefix):
-                yield from self._pages(pack, prefix, records=records)
+                if pack.prefix > after:
+                    yield from self._pages(pack, prefix, records=records)
+                elif after.startswith(pack.prefix):
+                    yield from self._pages(pack, prefix, records=records, behind=after)
         except OSError as error:
             # Whatever it was, a listing that is cut short must not pass for a whole one.
             raise storage_error(error, self._root, prefix) from error
 
-    def _pages(self, pack: Pack, prefix: str, *, records: bool) -> Iterator[ObjectInfo]:
+    def _pages(
+        self, pack: Pack, prefix: str, *, records: bool, behind: str = ""
+    ) -> Iterator[ObjectInfo]:
         after, high = bounds(prefix[len(pack.prefix) :])
+        after = max(after, behind[len(pack.prefix) :])
         sign = len(RECORD_SIGN) if records else 0
         while True:
-            rows = self._ask(pack, _PAGE, (after, high, records, PAGE_ENTRIES))
+            rows = self.ask(pack, _PAGE, (after, high, records, PAGE_ENTRIES))
             for name, size, modified_at in rows:
                 yield ObjectInfo(pack.prefix + name[: len(name) - sign], size, modified_at)
             if len(rows) < PAGE_ENTRIES:
@@ -165,14 +195,15 @@ class PackReader:
         """Yield all entries of a pack below a prefix, in order, and whether each is a record's."""
         after, high = bounds(prefix[len(pack.prefix) :])
         while True:
-            rows = self._ask(pack, _SWEEP, (after, high, PAGE_ENTRIES))
+            rows = self.ask(pack, _SWEEP, (after, high, PAGE_ENTRIES))
             for name, is_record in rows:
                 yield pack.prefix + name, bool(is_record)
             if len(rows) < PAGE_ENTRIES:
                 return
             after = rows[-1][0]
 
-    def _ask(self, pack: Pack, statement: str, values: tuple[object, ...]) -> list[Any]:
+    def ask(self, pack: Pack, statement: str, values: tuple[object, ...]) -> list[Any]:
+        """Return the rows of a short statement; none when there is no such pack."""
         path = f"{self._root}/{pack.file}"
         try:
             with self._lock:

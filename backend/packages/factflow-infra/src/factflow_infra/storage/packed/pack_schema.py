@@ -23,7 +23,7 @@ PAGE_BYTES = 4096
 """Measured: larger pages write more for each entry, as keys come in no order."""
 RECORD_SIGN = "\x01"
 BUSY_SECONDS = 5.0
-_BEHIND_ALL = "\U0010ffff" * 60
+BEHIND_ALL = "\U0010ffff" * 60
 """Greater than any name: no segment may be that long."""
 CHECKPOINT_PAGES = 32 * 1024 * 1024 // PAGE_BYTES
 CACHE_KIB = 8 * 1024
@@ -145,7 +145,7 @@ def _check_origin(connection: sqlite3.Connection, path: str) -> None:
 
 def bounds(prefix: str) -> tuple[str, str]:
     """Return what all names below a prefix without a last slash lie between; '' is the whole pack."""
-    return (f"{prefix}/", f"{prefix}0") if prefix else ("", _BEHIND_ALL)
+    return (f"{prefix}/", f"{prefix}0") if prefix else ("", BEHIND_ALL)
 
 
 def pack_error(path: str, error: sqlite3.Error) -> StorageUnavailableError:

@@ -12,9 +12,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
+from factflow_foundation.crash_points import reach
 from factflow_infra.storage.disk_errors import is_reachable, storage_error
 from factflow_infra.storage.folders import sync_folder
 from factflow_infra.storage.layout import TEMP_PREFIX
+from factflow_infra.storage.packed.pack_copy import PackCopy, holds_artefacts
 from factflow_infra.storage.packed.pack_file import Change, PackFile
 from factflow_infra.storage.packed.pack_schema import make, pack_error
 from factflow_infra.storage.packed.places import (
@@ -45,6 +47,7 @@ class PackWriter:
         self._packs_open = packs_open
         self._open: OrderedDict[Pack, PackFile] = OrderedDict()
         self._swept = False
+        self._copies: dict[Pack, PackCopy] = {}
 
     def perform_all(self, requests: Sequence[StoreRequest]) -> list[str | None | Exception]:
         """Do what the requests ask; return each one's answer or its error, which is a `StorageError`.
@@ -56,7 +59,7 @@ class PackWriter:
         for number, request in enumerate(requests):
             if isinstance(request, DeletePrefixRequest):
                 self._commit(waiting, answers)
-                answers[number] = self._delete_some(request.prefix)
+                answers[number] = self._delete_some(request)
             else:
                 waiting.setdefault(pack_of(request.key), []).append((number, request))
         self._commit(waiting, answers)
@@ -64,6 +67,9 @@ class PackWriter:
 
     def close(self) -> None:
         """Let go of all packs, with everything in them."""
+        for copy in self._copies.values():
+            copy.close()
+        self._copies.clear()
         while self._open:
             self._close(next(iter(self._open)))
 
@@ -84,30 +90,62 @@ class PackWriter:
                 return [answer for change in changes for answer in self._commit_to(pack, [change])]
             return [self._told(pack, changes[0].key, error)] * len(changes)
 
-    def _delete_some(self, prefix: str) -> str | None | Exception:
+    def _delete_some(self, request: DeletePrefixRequest) -> str | None | Exception:
         """Delete a pack that lies below the prefix, or some of what it holds below it."""
-        pack = OTHER
+        pack, prefix = OTHER, request.prefix
         try:
             if not is_reachable(self._root):
                 raise FileNotFoundError(self._root)
             for pack in packs_below(self._root, prefix):
-                if prefix.startswith(pack.prefix):
-                    if self._delete_in(pack, prefix):
-                        return prefix
-                elif (self._root / pack.file).exists():
-                    self._drop(pack)
-                    return prefix
+                removed = self._delete_from(pack, request)
+                if removed is not None:
+                    return removed
             pack = OTHER
-            if holds_other_keys(prefix) and self._delete_in(OTHER, prefix):
-                return prefix
+            if holds_other_keys(prefix):
+                return self._delete_from(OTHER, request)
         except (sqlite3.Error, OSError, StorageError) as error:
             self._close(pack)
             return self._told(pack, prefix, error)
         return None
 
-    def _delete_in(self, pack: Pack, prefix: str) -> bool:
-        file = self._file(pack, make_it=False)
-        return file is not None and file.delete_some(prefix)
+    def _delete_from(self, pack: Pack, request: DeletePrefixRequest) -> str | None:
+        """Do a step in one pack; return how many entries went, None when nothing is left to do in it."""
+        if not (self._root / pack.file).exists():
+            return None
+        reach("storage.delete.before")
+        removed: int | None = None
+        if request.artefacts_only:
+            removed = self._copy_some(pack, request.prefix)
+        elif request.prefix.startswith(pack.prefix):
+            file = self._file(pack, make_it=False)
+            removed = (file.delete_some(request.prefix) if file is not None else 0) or None
+        else:
+            self._drop(pack)
+            removed = 0
+        reach("storage.delete.after")
+        return None if removed is None else str(removed)
+
+    def _copy_some(self, pack: Pack, prefix: str) -> int | None:
+        """Do a step of putting what stays of a pack into a new one, which then takes its place."""
+        path = f"{self._root}/{pack.file}"
+        copy = self._copies.pop(pack, None)
+        if copy is None:
+            self._sweep()
+            self._close(pack)
+            if not holds_artefacts(path, pack, prefix):
+                return None
+            copy = PackCopy(path, pack, prefix, durable=self._durable)
+        try:
+            removed = copy.step()
+        except BaseException:
+            copy.close()
+            raise
+        if copy.complete:
+            copy.close()
+            copy.take_place()
+        else:
+            self._copies[pack] = copy
+        return removed
 
     def _drop(self, pack: Pack) -> None:
         """Remove a pack. Whoever reads it goes on reading until he lets go of it."""

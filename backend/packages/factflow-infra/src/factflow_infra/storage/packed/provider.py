@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from factflow_foundation.keys import check_key
 from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.layout import check_write, is_object_name, record_key
 from factflow_infra.storage.paced import paced
+from factflow_infra.storage.packed import pack_levels
 from factflow_infra.storage.packed.pack_reader import PackReader
 from factflow_infra.storage.packed.pack_writer import PackWriter
 from factflow_infra.storage.packed_marker import PACKED, mark_packed
@@ -30,7 +32,7 @@ from factflow_protocols.errors import (
     RecordDamagedError,
     StorageUnavailableError,
 )
-from factflow_protocols.storage import ObjectInfo, RecordInfo
+from factflow_protocols.storage import ObjectInfo, RecordInfo, StorageUsage
 
 LARGEST_OBJECT = 900_000_000
 """Bytes; a little less than SQLite takes in one row."""
@@ -166,6 +168,27 @@ class PackedStorageProvider:
         async for entry in paced(self._listing_reader.walk_records(folder, alone=alone)):
             yield entry
 
+    async def page(self, prefix: str, *, after: str = "", limit: int) -> Sequence[ObjectInfo]:
+        """Return the first objects below `prefix` whose key is greater than `after`, in order."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        found = self._listing_reader.walk(folder, records=False, after=after)
+        return [item async for item in paced(itertools.islice(found, limit))]
+
+    async def level(
+        self, prefix: str, *, after: str = "", limit: int
+    ) -> Sequence[ObjectInfo | str]:
+        """Return the first objects and prefixes right below `prefix`, in order, behind `after`."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        items = pack_levels.level(self._listing_reader, folder, after=after)
+        found: AsyncIterator[ObjectInfo | str] = paced(itertools.islice(items, limit))
+        return [item async for item in found]
+
+    async def usage(self, prefix: str) -> AsyncIterator[StorageUsage]:
+        """Yield growing sums of what lies below `prefix`, the whole at last."""
+        folder = check_key(prefix.removesuffix("/")) if prefix else ""
+        async for sums in paced(pack_levels.measure(self._listing_reader, folder)):
+            yield sums
+
     async def metadata(self, key: str) -> dict[str, Any]:
         """Return the record of a key or object name.
 
@@ -213,13 +236,21 @@ class PackedStorageProvider:
         if is_object_name(check_key(key)):
             await self._writer.submit(DeleteRequest(key))
 
-    async def delete_prefix(self, prefix: str) -> None:
-        """Remove all below a prefix. A whole execution's pack goes at once, and its space with it; of
+    async def delete_prefix(
+        self,
+        prefix: str,
+        *,
+        artefacts_only: bool = False,
+        tell: Callable[[int], None] | None = None,
+    ) -> None:
+        """Remove what is below a prefix. A whole execution's pack goes at once, and its space with it; of
         others some entries at a time. Called again after an end on the way, it goes on."""
         folder = check_key(prefix.removesuffix("/"))
+        request = DeletePrefixRequest(folder, artefacts_only)
         try:
-            while await self._writer.submit(DeletePrefixRequest(folder)) is not None:
-                pass
+            while (removed := await self._writer.submit(request)) is not None:
+                if tell is not None:
+                    tell(int(removed))
         finally:
             # A file that is being read keeps its space.
             self._reader.forget(folder)

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from factflow_engine.execution_spec import RouteState
+from factflow_execution.execution_deletions import Deletion
 from factflow_execution.models import ExecutionSource, ExecutionStatus, ExecutionSummary
+from factflow_server.api.schemas.deletions import DeletionSchema
 from factflow_server.api.schemas.paging import PageSchema
 from factflow_server.api.schemas.times import duration_ms, iso
 
@@ -89,11 +91,13 @@ class ExecutionSchema(BaseModel):
     """How often it was taken up again after a stop or a crash."""
     last_recovery: RecoverySchema | None
     cancel_requested: bool
+    deletion: DeletionSchema | None
+    """What was or is deleted of it."""
 
     @classmethod
-    def of(cls, execution: ExecutionSummary) -> ExecutionSchema:
+    def of(cls, execution: ExecutionSummary, deletion: Deletion | None = None) -> ExecutionSchema:
         """Return the execution as its listing shows it."""
-        return cls(**execution_fields(execution))
+        return cls(**execution_fields(execution, deletion))
 
 
 class RouteProgressSchema(BaseModel):
@@ -229,7 +233,9 @@ class DagResponse(BaseModel):
     edges: list[DagEdgeSchema]
 
 
-def execution_fields(execution: ExecutionSummary) -> dict[str, Any]:
+def execution_fields(
+    execution: ExecutionSummary, deletion: Deletion | None = None
+) -> dict[str, Any]:
     """Return an execution's listed fields as they go on the wire."""
     return {
         "execution_id": execution.execution_id,
@@ -252,4 +258,5 @@ def execution_fields(execution: ExecutionSummary) -> dict[str, Any]:
         "recoveries": execution.recoveries,
         "last_recovery": RecoverySchema.of(execution.last_recovery),
         "cancel_requested": execution.cancel_requested,
+        "deletion": None if deletion is None else DeletionSchema.of(deletion),
     }

@@ -40,7 +40,7 @@ class DetachedReplayService:
         self._planner = ReplayPlanner(
             executions=executions, configs=configs, loader=loader, storage=storage
         )
-        self._maker = PlanMaker(storage, registry, LostRecords(lineage))
+        self._maker = PlanMaker(storage, registry, LostRecords(lineage), executions.deletions)
 
     async def plan(self, request: ReplayRequest) -> ReplayPlan:
         """Return exactly what `replay` would do, without doing it.
@@ -62,7 +62,11 @@ class DetachedReplayService:
 
         async def prepare(execution_id: str) -> MessageSource:
             read = (prepared.source, *prepared.overlays)
-            await self._executions.holds.take(execution_id, (one.execution_id for one in read))
+            await self._executions.holds.take(
+                execution_id,
+                (one.execution_id for one in read),
+                if_there=prepared.ancestors,
+            )
             # The plan is written while it is selected, so what it says is known only now; the
             # execution's row, with `replay_source`, is written after this.
             writer = PlanWriter(self._storage, execution_id)

@@ -148,7 +148,9 @@ class ExecutionDiffs:
         `StageNotFoundError`, `StageAmbiguousError`, and `ObjectDamagedError` for a record that cannot
         be read.
         """
-        found = ExecutionDifference(await self._executions.get(a), await self._executions.get(b))
+        found = ExecutionDifference(
+            await self._executions.stored(a), await self._executions.stored(b)
+        )
         graphs = [
             PipelineGraph(snapshot_config(execution.config_snapshot))
             for execution in (found.a, found.b)

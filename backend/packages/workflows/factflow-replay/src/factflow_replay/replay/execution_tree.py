@@ -73,7 +73,7 @@ class ExecutionTrees:
         found: list[ExecutionSummary] = []
         offset = 0
         while True:
-            page = await self._executions.list(None, PAGE, offset)
+            page = await self._executions.list(None, PAGE, offset, deleted=True)
             found += [row for row in page.rows if row.source == "replay"]
             offset += len(page.rows)
             older = bool(page.rows) and page.rows[-1].started_at < root.started_at

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution.config_service import ConfigService
+from factflow_execution.errors import ExecutionNotFoundError
 from factflow_execution.execution_service import ExecutionService
-from factflow_execution.models import ExecutionDraft, PipelineExecution
+from factflow_execution.models import ExecutionDraft, ExecutionSummary, PipelineExecution
 from factflow_execution.snapshot import snapshot_config
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay.errors import NotAReplayError, ReplayRefusedError
@@ -50,7 +52,7 @@ class ReplayPlanner:
         errors of names: `StageNotFoundError`, `StageAmbiguousError`, `RouteNotFoundError`.
         """
         _check(request)
-        source = await self._executions.get(request.from_execution_id)
+        source = await self._executions.stored(request.from_execution_id)
         overlays = await self._overlays(source, request.overlays)
         draft = await self._draft(request, source)
         pipeline = await asyncio.to_thread(
@@ -98,6 +100,7 @@ class ReplayPlanner:
             source=source,
             overlays=tuple(overlays),
             draft=draft,
+            ancestors=await self._ancestors(source, *overlays),
             source_graph=source_graph,
             graph=graph,
             target=target,
@@ -138,7 +141,7 @@ class ReplayPlanner:
         """Return the replays that a request names, in its order."""
         found: list[PipelineExecution] = []
         for name in names:
-            overlay = await self._executions.get(name)
+            overlay = await self._executions.stored(name)
             if overlay.execution_id in {other.execution_id for other in found}:
                 raise ReplayRefusedError(f"{name} is named twice to be laid over the source")
             if not await self._is_replay_of(overlay, source.execution_id):
@@ -150,6 +153,24 @@ class ReplayPlanner:
                 raise NotAReplayError(name, source.execution_id, known)
             found.append(overlay)
         return found
+
+    async def _ancestors(self, *executions: PipelineExecution) -> tuple[str, ...]:
+        """Return the executions that some were made from, at first or second hand: what these still need
+        may lie there."""
+        found: dict[str, None] = {}
+        waiting: list[ExecutionSummary] = list(executions)
+        while waiting:
+            execution = waiting.pop()
+            parents = [
+                execution.parent_execution_id,
+                *(execution.replay_source or {}).get("with", ()),
+            ]
+            for parent in parents:
+                if parent is not None and parent not in found:
+                    found[parent] = None
+                    with suppress(ExecutionNotFoundError):
+                        waiting.append(await self._executions.get(parent))
+        return tuple(found)
 
     async def _is_replay_of(self, execution: PipelineExecution, source_id: str) -> bool:
         """Tell whether an execution is a replay of the source, or of its replays."""

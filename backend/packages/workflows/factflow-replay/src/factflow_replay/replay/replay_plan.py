@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.config.loader import config_hash
 from factflow_engine.execution_spec import PlannedMessage
 from factflow_engine.registry import AdapterRegistry
+from factflow_execution.errors import ExecutionDeletedError
+from factflow_execution.execution_deletions import Deletion, ExecutionDeletions
 from factflow_execution.models import ExecutionDraft, PipelineExecution
 from factflow_foundation import keys
 from factflow_protocols.storage import StorageProtocol
@@ -35,13 +37,15 @@ IDS_KEPT = 100
 
 @dataclass(frozen=True, slots=True)
 class PreparedReplay:
-    """What a request came to mean. `source_graph` is of the source's snapshot, `graph` of what the new
-    execution runs, which `draft` has as text."""
+    """What a request came to mean. `ancestors` are what source and overlays were made from,
+    `source_graph` is of the source's snapshot, `graph` of what the new execution runs, which `draft` has
+    as text."""
 
     request: ReplayRequest
     source: PipelineExecution
     overlays: tuple[PipelineExecution, ...]
     draft: ExecutionDraft
+    ancestors: tuple[str, ...]
     source_graph: PipelineGraph
     graph: PipelineGraph
     target: ReplayTarget | None
@@ -50,27 +54,40 @@ class PreparedReplay:
     wanted: MessageFilter
     replayer: Replayer
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The executions that messages of the plan may have their inputs in."""
+        own = (one.execution_id for one in (self.source, *self.overlays))
+        return tuple(dict.fromkeys([*own, *self.ancestors]))
+
 
 class PlanMaker:
     """Runs a selection to its end, once, and puts the plan together."""
 
     def __init__(
-        self, storage: StorageProtocol, registry: AdapterRegistry, lost: LostRecords
+        self,
+        storage: StorageProtocol,
+        registry: AdapterRegistry,
+        lost: LostRecords,
+        deletions: ExecutionDeletions,
     ) -> None:
         self._storage = storage
         self._registry = registry
         self._lost = lost
+        self._deletions = deletions
 
     async def make(self, prepared: PreparedReplay, writer: PlanWriter | None = None) -> ReplayPlan:
         """Return the plan; with a `writer` its lines are stored as they come.
 
-        Raises `ReplayEmptyError`, what the selection raises, and, with a writer,
-        `ArtefactsMissingError`.
+        Raises `ReplayEmptyError`, what the selection raises, `ExecutionDeletedError` when a message needs
+        an artefact that was deleted, and, with a writer, `ArtefactsMissingError`.
         """
+        gone = await self._deletions.find(prepared.reads)
         digest = PlanDigest()
         entries: dict[tuple[str, str], int] = {}
         missing = _Missing()
         async for window in _windows(prepared.replayer.messages()):
+            _check_not_deleted(window, gone)
             for key in await self._missing(window, prepared.shown):
                 missing.add(key)
             for message in window:
@@ -149,6 +166,16 @@ class PlanMaker:
             missing_count=missing.count,
             note=explanations.note(prepared.replayer.counts, target),
         )
+
+
+def _check_not_deleted(window: list[PlannedMessage], gone: Mapping[str, Deletion]) -> None:
+    """Raise `ExecutionDeletedError` when a message's input went on purpose: it is not missing."""
+    for message in window if gone else ():
+        deletion = gone.get(keys.execution_of(message.input_key) or "")
+        if deletion is not None:
+            raise ExecutionDeletedError(
+                f"{deletion.sentence}, and this replay needs {message.input_key}"
+            )
 
 
 class _Missing:
