@@ -86,7 +86,9 @@ def _draw_part(component: Row, debug: Row) -> None:
 def _detail(name: str, value: Any) -> tuple[str, str]:
     if name.endswith("_bytes"):
         return name.removesuffix("_bytes").replace("_", " "), size(value)
-    return name.replace("_", " "), str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return name.replace("_", " "), "-" if value is None else str(value)
 
 
 def draw_metrics(answer: Row) -> None:
