@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -24,7 +24,11 @@ async def scrape(client: httpx2.AsyncClient, accept: str = "text/plain") -> http
     return answer
 
 
-def samples(families: Iterator[Metric]) -> dict[tuple[str, ...], float]:
+def families_of(text: str, parse: Any = text_string_to_metric_families) -> list[Metric]:
+    return list(parse(text))
+
+
+def samples(families: list[Metric]) -> dict[tuple[str, ...], float]:
     return {
         (
             sample.name,
@@ -48,7 +52,7 @@ async def ended(client: httpx2.AsyncClient, numbers_yaml: str) -> str:
 
 async def test_a_scrape_tells_what_was_done(client: httpx2.AsyncClient, ended: str) -> None:
     text = (await scrape(client)).text
-    found = samples(text_string_to_metric_families(text))
+    found = samples(families_of(text))
     assert found["factflow_messages_received_total",] == 6
     settled = "factflow_messages_settled_total"
     assert (found[settled, "numbers", "completed"], found[settled, "numbers", "failed"]) == (3, 1)
@@ -73,7 +77,7 @@ async def test_open_metrics_are_given_to_who_asks_for_them(
 ) -> None:
     answer = await scrape(client, "application/openmetrics-text; version=1.0.0")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    found = samples(open_metrics_families(answer.text))
+    found = samples(families_of(answer.text, open_metrics_families))
     assert found["factflow_messages_received_total",] == 6
 
 
@@ -83,7 +87,7 @@ async def test_the_page_and_a_scrape_name_the_same_metrics_and_labels(
     stored = (await client.post("/configs", json={"config_yaml": gated_yaml})).json()
     await client.post("/executions", json={"config_id": stored["id"]})
     served: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families((await scrape(client)).text):
+    for family in families_of((await scrape(client)).text):
         kind = family.type
         name = f"{family.name}_total" if kind == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}

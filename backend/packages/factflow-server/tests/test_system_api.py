@@ -91,7 +91,7 @@ async def test_the_snapshot_counts_messages_of_what_ran_and_what_runs(
     await client.post(f"/executions/{gated}/wait", json={"timeout": 30})
 
     async def at_rest() -> bool:
-        return (await get(client, "/system/metrics"))["running_routes"] == 0
+        return bool((await get(client, "/system/metrics"))["running_routes"] == 0)
 
     await eventually(at_rest)
     after = await get(client, "/system/metrics")
