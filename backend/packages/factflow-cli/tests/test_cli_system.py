@@ -20,7 +20,7 @@ def test_what_to_do_stands_below_the_part_that_wants_it(server: Any, factflow: R
     part |= {"status": "degraded", "hint": "make room", "debug": None}
     server.answers["GET /system/health"]["status"] = "degraded"
     shown = factflow("system", "health", "--output", "table")
-    assert shown.code == 10
+    assert shown.code == 11
     assert "  hint: make room" in shown.text.splitlines()
 
 

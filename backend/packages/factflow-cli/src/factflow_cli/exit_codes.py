@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     """The server failed (5xx), is unhealthy, or what answers is not a Factflow server."""
     EXECUTION_INTERRUPTED = 9
     """The execution was cut off by a stop of its server; it goes on when a server starts again."""
-    DEGRADED = 10
+    DEGRADED = 11
     """The server works, but a part of it wants to be looked at."""
     INTERRUPTED = 130
     """Ctrl+C."""

@@ -29,7 +29,7 @@ def health(
 ) -> None:
     """Show whether the server and its parts are well, and what to do if not.
 
-    Exits with 10 when it is degraded, and with 8 when it is unhealthy.
+    Exits with 11 when it is degraded, and with 8 when it is unhealthy.
     """
     answer = session.api.get("/system/health", debug=debug or None)
     status = text(answer, "status")
