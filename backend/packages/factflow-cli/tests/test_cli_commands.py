@@ -41,12 +41,14 @@ def _lines(stub: Any) -> dict[str, tuple[str, str]]:
         "storage browse": ("/storage/browse", "10000+"),
         "system storage": ("/system/storage", "4000 objects of the present one"),
         "system health": ("/system/health", "1h01m"),
-        "system health --debug": ("/system/health", "storage: 12 GiB free"),
+        "system health --debug": ("/system/health", "12.0 GiB"),
+        "system metrics": ("/system/metrics", "held by crawl/parse"),
+        "pipeline metrics crawl": ("/pipelines/crawl/metrics", "20 (5.0%)"),
     }
 
 
 def _names() -> list[int]:
-    return list(range(25))
+    return list(range(28))
 
 
 @pytest.mark.parametrize("place", _names())

@@ -141,8 +141,8 @@ def test_an_answer_that_does_not_come_is_a_timeout(
     assert "--timeout" in ended.err
 
 
-@pytest.mark.parametrize(("status", "code"), [("healthy", 0), ("degraded", 0), ("unhealthy", 8)])
-def test_an_unhealthy_server_fails_the_health_check(
+@pytest.mark.parametrize(("status", "code"), [("healthy", 0), ("degraded", 11), ("unhealthy", 8)])
+def test_a_server_that_is_not_well_fails_the_health_check(
     status: str, code: int, server: Any, factflow: Callable[..., Any]
 ) -> None:
     server.answers["GET /system/health"]["status"] = status

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 COMMANDS = [
-    *["run", "serve", "why", "system health", "system storage", "adapters list", "adapters show"],
+    *["run", "serve", "why", "adapters list", "adapters show"],
     *[f"config {name}" for name in ["validate", "create", "list", "get", "edit", "delete", "run"]],
     *[
         f"execution {name}"
@@ -31,12 +31,13 @@ COMMANDS = [
             "delete",
         ]
     ],
-    *[f"pipeline {name}" for name in ["list", "pause", "resume"]],
+    *[f"pipeline {name}" for name in ["list", "metrics", "pause", "resume"]],
     "selftest chaos",
     *[
         f"storage {name}"
         for name in ["list", "browse", "get", "metadata", "watch", "export", "download"]
     ],
+    *[f"system {name}" for name in ["health", "metrics", "mq-diagnostic", "storage"]],
     *[
         f"lineage {name}"
         for name in ["list", "get", "chain", "batch", "children", "failures", "stats", "audit"]

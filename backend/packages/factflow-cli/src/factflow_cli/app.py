@@ -41,7 +41,8 @@ Examples:
 Exit codes:
   0 done/completed    1 failed or invalid   2 usage            3 cancelled
   4 timeout           5 no server           6 not found        7 refused
-  8 server error      9 interrupted         10 not written     130 Ctrl+C
+  8 server error      9 interrupted         10 not written      11 degraded
+  130 Ctrl+C
 """
 
 app = typer.Typer(

@@ -28,6 +28,8 @@ class ExitCode(IntEnum):
     """The execution was cut off by a stop of its server; it goes on when a server starts again."""
     NOT_WRITTEN = 10
     """The result could not be written: a full disk, a closed stdout. What was asked for is done."""
+    DEGRADED = 11
+    """The server works, but a part of it wants to be looked at."""
     INTERRUPTED = 130
     """Ctrl+C."""
 
@@ -46,6 +48,12 @@ FINAL_STATUSES = frozenset(_BY_STATUS)
 def for_execution(status: str) -> ExitCode:
     """Return the code for the status an execution ended in."""
     return _BY_STATUS.get(status, ExitCode.SERVER_ERROR)
+
+
+def for_health(status: str) -> ExitCode:
+    """Return the code for what the server says of itself."""
+    known = {"healthy": ExitCode.OK, "degraded": ExitCode.DEGRADED}
+    return known.get(status, ExitCode.SERVER_ERROR)
 
 
 def for_http_status(status: int) -> ExitCode:

@@ -10,6 +10,7 @@ from factflow_engine.execution_spec import (
     ExecutionSlots,
     ExecutionSpec,
     FinalState,
+    FinalStatus,
     RouteRuntime,
     TooManyConcurrentExecutionsError,
     messages_only,
@@ -19,7 +20,9 @@ from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices
 from factflow_engine.run_gate import RunGate
+from factflow_engine.run_totals import RunTotals, plus
 from factflow_engine.stall_watch import Stall, StallWatch
+from factflow_engine.tracing import StageTracer
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_lineage.writer import LineageService
@@ -50,6 +53,7 @@ class OrchestratorManager:
         allow_private_networks: bool = False,
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
+        tracer: StageTracer | None = None,
     ) -> None:
         self._services = EngineServices(
             queue=queue,
@@ -59,6 +63,7 @@ class OrchestratorManager:
             watch=StallWatch(),
             gate=RunGate(),
             paused_routes=set(),
+            tracer=tracer,
         )
         self._registry = registry
         self._on_finished = on_finished
@@ -70,6 +75,7 @@ class OrchestratorManager:
         self._waiting: list[str] = []
         self._orchestrators: dict[str, PipelineOrchestrator] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._totals = RunTotals()
 
     def reserve(self, execution_id: str) -> None:
         """Take a slot for an execution about to start. Raises `TooManyConcurrentExecutionsError`."""
@@ -109,7 +115,12 @@ class OrchestratorManager:
             environ=self._environ,
             allow_private_networks=self._allow_private_networks,
         )
-        await orchestrator.start()
+        self._services.lineage.tallies.begin(spec.execution_id)
+        try:
+            await orchestrator.start()
+        except BaseException:
+            self._services.lineage.tallies.end(spec.execution_id)
+            raise
         self._orchestrators[spec.execution_id] = orchestrator
         self._services.watch.acquire()
         self._tasks[spec.execution_id] = asyncio.create_task(
@@ -190,6 +201,31 @@ class OrchestratorManager:
         """Return the most recent stall of the event loop, with the stage that caused it."""
         return self._services.watch.last
 
+    @property
+    def watch(self) -> StallWatch:
+        """Return who watches the event loop and counts its stalls."""
+        return self._services.watch
+
+    async def messages(self) -> Progress:
+        """Return the counts of all messages of executions that run here or did, since the start.
+
+        Those of an execution that was taken up again include what was done before. Raises
+        `QueueUnavailableError`.
+        """
+        while True:
+            ended = total = self._totals.messages
+            for execution_id, orchestrator in list(self._orchestrators.items()):
+                if not self._totals.has(execution_id):
+                    scope = QueueScope(execution_id, orchestrator.spec.generation)
+                    progress = await self._services.queue.progress(scope)
+                    total = plus(total, messages_only(progress))
+            if self._totals.messages is ended:  # else one ended meanwhile, and may be counted twice
+                return total
+
+    def ended(self) -> Mapping[FinalStatus, int]:
+        """Return how many executions ended here since the start, by how they ended."""
+        return dict(self._totals.ended)
+
     async def stop(self, grace_seconds: float) -> None:
         """End all executions as `interrupted`, for the server is going down."""
         for orchestrator in self._orchestrators.values():
@@ -211,6 +247,7 @@ class OrchestratorManager:
     async def _finish(self, execution_id: str, final: FinalState) -> None:
         # Whoever waits for the end may start the next one at once, so the slot is free before it shows.
         self._free(execution_id)
+        self._totals.end(execution_id, final)
         await self._on_finished(execution_id, final)
 
     async def _run(self, orchestrator: PipelineOrchestrator) -> None:
@@ -223,4 +260,6 @@ class OrchestratorManager:
             del self._orchestrators[execution_id]
             del self._tasks[execution_id]
             self._free(execution_id)
+            self._totals.gone(execution_id)
+            self._services.lineage.tallies.end(execution_id)
             self._services.watch.release()

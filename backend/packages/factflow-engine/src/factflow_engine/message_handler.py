@@ -26,6 +26,7 @@ from factflow_engine.suspects import (
     is_set_aside,
     is_too_dangerous_to_read,
 )
+from factflow_engine.tracing import call_of
 from factflow_foundation.keys import stage_key
 from factflow_foundation.records import OutcomeRecord
 from factflow_protocols.errors import PermanentError, RecordDamagedError, StorageError
@@ -63,6 +64,8 @@ class MessageHandler:
                 if draft is None:
                     work.passed.append(stage.name)
                     continue
+                if context.tracer is not None:
+                    context.tracer.stage_ended(call_of(draft, context.clock.now()))
                 if draft.retry_in is not None:
                     await self._put_back(delivery, stage, work, draft)
                     return

@@ -15,6 +15,7 @@ from factflow_engine.retry_policy import RetryPolicy
 from factflow_engine.run_gate import RunGate
 from factflow_engine.slots import Slots
 from factflow_engine.stall_watch import StallWatch
+from factflow_engine.tracing import StageTracer
 from factflow_foundation.clock import Clock
 from factflow_lineage.writer import LineageService
 from factflow_protocols.queue import QueueProtocol, QueueScope
@@ -32,6 +33,8 @@ class EngineServices:
     gate: RunGate
     paused_routes: set[str]
     """Names of routes that take no messages, in whichever execution."""
+    tracer: StageTracer | None = None
+    """Who is told of every stage call; usually nobody."""
 
 
 class RouteContext:
@@ -59,6 +62,7 @@ class RouteContext:
         self.lineage = services.lineage
         self.clock = services.clock
         self.gate = services.gate
+        self.tracer = services.tracer
         self.recent = recent
         self.backpressure = backpressure
         """What may hold the routes of the execution; None when no queue of it is bounded."""

@@ -50,6 +50,10 @@ class StallWatch:
         self._timer: asyncio.TimerHandle | None = None
         self.last: Stall | None = None
         """The most recent stall, for health."""
+        self.stalls = 0
+        """How many there were."""
+        self.stalled_seconds = 0.0
+        """How long these had lasted when they were noticed, in sum."""
 
     def acquire(self) -> None:
         """Start watching the running loop, on behalf of one execution."""
@@ -94,6 +98,8 @@ class StallWatch:
         stage = _stage_at_work(frame)
         stack = traceback.extract_stack(frame) if frame is not None else []
         line = f"{stack[-1].filename}:{stack[-1].lineno}" if stack else "?"
+        self.stalls += 1
+        self.stalled_seconds += silent
         self.last = Stall(stage, silent, line, time.time())
         log.warning(
             "event loop stalled",

@@ -139,6 +139,24 @@ class LaunchRefusedError(FactflowError):
     code: ClassVar[str] = "invalid_request"
 
 
+class RouteNotRunningError(FactflowError):
+    """No running execution has the route, or the execution asked for has not."""
+
+    code: ClassVar[str] = "route_not_running"
+
+    def __init__(self, route_id: str, execution: str | None) -> None:
+        if execution is None:
+            super().__init__(
+                f"no running execution has a route {route_id!r}",
+                hint="factflow pipeline list shows what runs; --execution ID looks at one that ended",
+            )
+        else:
+            super().__init__(
+                f"execution {execution!r} has no route {route_id!r}",
+                hint=f"factflow execution routes {execution}",
+            )
+
+
 def error_info(error: BaseException) -> dict[str, Any]:
     """Return what an execution's row says of what kept it from starting."""
     if isinstance(error, FactflowError):

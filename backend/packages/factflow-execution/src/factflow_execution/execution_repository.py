@@ -163,6 +163,12 @@ class ExecutionRepository:
         """Return the ids of executions in a status, oldest first."""
         return await self._ids(executions.c.status == status)
 
+    async def count_by_status(self) -> dict[ExecutionStatus, int]:
+        """Return how many executions there are in each status; those without any are left out."""
+        query = select(executions.c.status, func.count().label("number"))
+        found = await whole(self._read(query.group_by(executions.c.status)))
+        return {row["status"]: row["number"] for row in found}
+
     async def _ids(self, *conditions: ColumnElement[bool]) -> builtins.list[str]:
         query = (
             select(executions.c.execution_id)

@@ -6,9 +6,9 @@ import asyncio
 import builtins
 from typing import Any
 
-from factflow_engine.config.loader import PipelineConfigLoader, config_hash
+from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.config.models import PipelineGlobalConfig
-from factflow_engine.execution_spec import ExecutionSpec, FinalState, MessageSource
+from factflow_engine.execution_spec import FinalState, MessageSource
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution.errors import (
@@ -27,6 +27,7 @@ from factflow_execution.idempotency import IdempotentStarts
 from factflow_execution.init_payload import store_init
 from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
+from factflow_execution.launch_forms import row_of, spec_of
 from factflow_execution.models import (
     Cancellation,
     ExecutionDraft,
@@ -232,7 +233,7 @@ class ExecutionService:
                 self._loader.load, execution.config_snapshot, execution.config_name
             )
             execution = await self._move_to_running(execution)
-            await self._manager.start(self._spec(execution, config, source, resumed=True))
+            await self._manager.start(spec_of(execution, config, source, resumed=True))
         except ExecutionStateError:
             self._manager.release(execution_id)
             raise
@@ -290,6 +291,11 @@ class ExecutionService:
         found = await self._repository.with_status("interrupted")
         return [await self.get(execution_id) for execution_id in found]
 
+    @property
+    def closed(self) -> bool:
+        """Tell whether nothing is started any more."""
+        return self._closed
+
     async def close(self) -> None:
         """Start nothing from now on; returns when launches under way have come to their end."""
         self._closed = True
@@ -313,9 +319,9 @@ class ExecutionService:
             source = await draft.prepare(execution_id)
         else:
             await store_init(self._storage, execution_id, config, draft.init, self._max_init_bytes)
-        execution = self._row(execution_id, draft)
+        execution = row_of(execution_id, draft, self._clock.now())
         await self._repository.insert(execution)
-        spec = self._spec(execution, config, source)
+        spec = spec_of(execution, config, source)
         try:
             await self._manager.start(spec)
         except FactflowError:
@@ -325,46 +331,6 @@ class ExecutionService:
             _log.error("launch failed", execution_id=execution_id, exc_info=error)
             raise LaunchFailedError(execution_id, error) from error
         return execution
-
-    @staticmethod
-    def _spec(
-        execution: PipelineExecution,
-        config: PipelineGlobalConfig,
-        source: MessageSource | None,
-        *,
-        resumed: bool = False,
-    ) -> ExecutionSpec:
-        return ExecutionSpec(
-            execution_id=execution.execution_id,
-            config=config,
-            config_hash=execution.config_hash,
-            source=source,
-            skip_init=execution.skip_init,
-            is_replay=execution.source == "replay",
-            resumed=resumed,
-            generation=execution.generation,
-        )
-
-    def _row(self, execution_id: str, draft: ExecutionDraft) -> PipelineExecution:
-        return PipelineExecution(
-            execution_id=execution_id,
-            config_id=draft.config_id,
-            config_name=draft.config_name,
-            config_version=draft.config_version,
-            config_hash=config_hash(draft.config_snapshot),
-            config_snapshot=draft.config_snapshot,
-            status="running",
-            started_at=self._clock.now(),
-            parent_execution_id=draft.parent_execution_id,
-            replay_source=draft.replay_source,
-            tag=draft.tag,
-            source=draft.source,
-            metadata=draft.metadata,
-            trigger_context=draft.trigger_context,
-            idempotency_key=draft.idempotency.key if draft.idempotency else None,
-            request_hash=draft.idempotency.request_hash if draft.idempotency else None,
-            skip_init=draft.skip_init,
-        )
 
     async def _undo(self, execution_id: str, error: BaseException) -> None:
         """Leave nothing of a launch that failed; once its row stood, the row says why.

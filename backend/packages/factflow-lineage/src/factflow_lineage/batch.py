@@ -21,23 +21,35 @@ from factflow_lineage.parents import (
     standing_rows,
 )
 from factflow_lineage.row_values import COLUMNS, row_values
-from factflow_lineage.stage_numbers import StageNumber, number_stages, stage_of
+from factflow_lineage.stage_numbers import (
+    StageNumber,
+    StageOfExecution,
+    number_stages,
+    stage_of,
+)
 from factflow_lineage.statements import Statements, in_transaction, insert_many
+from factflow_lineage.tallies import StageMoves
 
 
-async def write_batch(connection: AsyncConnection, entries: Sequence[PipelineLineageEntry]) -> None:
-    """Write entries (ids all different) inside the caller's transaction.
+async def write_batch(
+    connection: AsyncConnection, entries: Sequence[PipelineLineageEntry]
+) -> list[StageMoves]:
+    """Write entries (ids all different) inside the caller's transaction; return what was committed.
 
     Rows that what stands outranks are left out (see `models.replaces`), so the same batch a second
     time changes nothing. Counters and `pending_children` follow in the same transaction.
     """
-    await in_transaction(connection, lambda statements: write_entries(statements, entries))
+    return await in_transaction(connection, lambda statements: write_entries(statements, entries))
 
 
-def write_entries(statements: Statements, entries: Sequence[PipelineLineageEntry]) -> None:
+def write_entries(
+    statements: Statements, entries: Sequence[PipelineLineageEntry]
+) -> list[StageMoves]:
     """Write entries; see `write_batch`. The transaction must keep other writers of lineage out: they
     would give the same numbers, and a parent and its child committed at once would miss each other."""
-    _Batch(statements, entries).write()
+    batch = _Batch(statements, entries)
+    batch.write()
+    return batch.committed()
 
 
 class _Row:
@@ -72,6 +84,7 @@ class _Batch:
         self._standing: dict[RowKey, StandingRow] = {}
         self._rows: dict[RowKey, _Row] = {}
         self._late_ends: list[LateEnd] = []
+        self._stages: dict[StageOfExecution, StageNumber] = {}
         self._take(entries)
 
     def write(self) -> None:
@@ -94,10 +107,14 @@ class _Batch:
         lower(self._statements, lowered)
         self._moves.write(self._statements)
 
+    def committed(self) -> list[StageMoves]:
+        """Return what the batch committed, by stage."""
+        return self._moves.committed(self._stages)
+
     def _take(self, entries: Sequence[PipelineLineageEntry]) -> None:
         """Take in what is to be written, and count it in and what it replaces out."""
         named = [stage_of(entry) for entry in entries]
-        numbered = number_stages(self._statements, named)
+        self._stages = numbered = number_stages(self._statements, named)
         stages = [numbered[stage] for stage in named]
         keys = [
             (stage.block, packed(entry.id)) for stage, entry in zip(stages, entries, strict=True)

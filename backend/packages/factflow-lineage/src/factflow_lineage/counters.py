@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 from factflow_lineage.histogram import bucket_of, microseconds
 from factflow_lineage.models import COMMITTED, PipelineLineageEntry, StageStatus
+from factflow_lineage.stage_numbers import StageNumber, StageOfExecution
 from factflow_lineage.statements import Statements
 from factflow_lineage.tables import COUNTED
+from factflow_lineage.tallies import StageMoves
 
 _MOVED = (*COUNTED, "duration_us")
 
@@ -61,3 +64,21 @@ class CounterMoves:
                 for (stage_number, bucket), number in sorted(self._buckets.items())
             ],
         )
+
+    def committed(self, stages: Mapping[StageOfExecution, StageNumber]) -> list[StageMoves]:
+        """Return what was committed, for the stages it may have been in."""
+        buckets: dict[int, dict[int, int]] = defaultdict(dict)
+        for (stage_number, bucket), number in self._buckets.items():
+            buckets[stage_number][bucket] = number
+        return [
+            StageMoves(
+                stage,
+                failed=moved["failed"],
+                filtered=moved["filtered"],
+                settled=moved["settled"],
+                duration_us=moved["duration_us"],
+                buckets=buckets[numbered.number],
+            )
+            for stage, numbered in stages.items()
+            if numbered.number in buckets and (moved := self._counts[numbered.number])
+        ]

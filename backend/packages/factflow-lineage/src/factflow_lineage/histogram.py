@@ -41,3 +41,9 @@ def quantile_ms(histogram: Mapping[int, int], share: float) -> float | None:
         if seen >= max(needed, 1):
             return bucket_ms(bucket)
     return None
+
+
+def shorter_than(histogram: Mapping[int, int], doublings: int) -> int:
+    """Return how many durations were shorter than 2^`doublings` microseconds; exact, as that is an edge."""
+    edge = PER_DOUBLING * doublings
+    return sum(number for bucket, number in histogram.items() if bucket < edge)

@@ -21,6 +21,7 @@ from factflow_lineage.deletion import ROWS_PER_STEP, delete_step
 from factflow_lineage.errors import LineageUnavailableError, describe
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.tables import rows
+from factflow_lineage.tallies import LineageTallies
 
 log = logger(__name__)
 
@@ -71,6 +72,8 @@ class LineageService:
         self._gaps: Counter[str] = Counter()
         self.gap_noted = asyncio.Event()
         """Set when an execution comes to lack rows; whoever fills gaps clears it."""
+        self.tallies = LineageTallies()
+        """What was written for the executions that run here."""
         self.lost = False
         """Whether rows of any execution that ended may be gone, since the database is new; whoever has
         noted that takes it back."""
@@ -265,7 +268,7 @@ class LineageService:
             async with self._turn, self._connection.transaction() as connection:
                 self._note_lost_tables()
                 entries = self._buffer.still_held(entries)  # an execution may have been deleted
-                await write_batch(connection, entries)
+                moves = await write_batch(connection, entries)
                 reach("lineage.flush.before")
             reach("lineage.flush.after")
         except Exception as error:
@@ -273,6 +276,7 @@ class LineageService:
                 raise
             await self._write_without_culprit(entries, error)
             return
+        self.tallies.add(moves)
         self._buffer.remove(entries)
         self._written.update(entry.execution_id for entry in entries if entry.committed)
         self.changes.tell_each((entry.execution_id for entry in entries), "rows")

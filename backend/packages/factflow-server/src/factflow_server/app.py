@@ -15,6 +15,7 @@ from factflow_server.api import (
     executions,
     lineage,
     pipelines,
+    probes,
     replay,
     storage,
     streams,
@@ -64,6 +65,7 @@ def create_app(container: Container) -> FastAPI:
     for domain in _DOMAINS:
         api.include_router(domain.router)
     app.include_router(api)
+    app.include_router(probes.router, responses=_ERRORS)
     errors.install(app)
     describe(app, with_tokens=bool(container.settings.tokens))
     # The last one added is the first to be passed.

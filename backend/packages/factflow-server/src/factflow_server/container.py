@@ -36,8 +36,10 @@ from factflow_execution.execution_usages import ExecutionUsages
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
+from factflow_execution.route_metrics import RouteMetricsService
 from factflow_execution.route_pauses import RoutePauses
 from factflow_execution.storage_event_streamer import StorageEventStreamer
+from factflow_execution.system_metrics import SystemMetricsService
 from factflow_execution.usage_counter import UsageCounter
 from factflow_execution.why.gathering import FactGatherer
 from factflow_execution.why.service import WhyService
@@ -57,9 +59,11 @@ from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
+from factflow_server.queue_diagnostic import QueueDiagnostic
 from factflow_server.settings import ServerSettings, ServerStartError
 from factflow_server.storage_choice import choose_storage, note_storage
 from factflow_server.storage_report import StorageReports
+from factflow_server.tracing import open_tracing
 
 _log = logs.logger(__name__)
 
@@ -96,6 +100,9 @@ class Container:
     pauses: RoutePauses
     progress: ProgressService
     health: HealthService
+    metrics: SystemMetricsService
+    route_metrics: RouteMetricsService
+    queue_diagnostic: QueueDiagnostic
     replay: DetachedReplayService
     recovery: RecoveryManager
     lineage_filler: LineageFiller
@@ -106,6 +113,11 @@ class Container:
     deleter: ExecutionDeleter
     storage_reports: StorageReports
     why: WhyService
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Return for how long the server has been open; 0 when the clock was set back."""
+        return round(max(0.0, self.clock.now() - self.started_at), 3)
 
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
@@ -161,6 +173,10 @@ async def _join(
     changes = Changes()
     lineage, lineage_repository = await _open_lineage(data_dir, stack, changes)
 
+    version = distribution_version("factflow-server")
+    tracer = await asyncio.to_thread(open_tracing, settings.otel, version)
+    if tracer is not None:
+        stack.push_async_callback(asyncio.to_thread, tracer.close)
     reads = DatabaseReads(database, sqlite_reader(data_dir.database))
     stack.push_async_callback(reads.close)
     events = ExecutionEvents(database, changes)
@@ -170,6 +186,9 @@ async def _join(
 
     async def on_finished(execution_id: str, final: FinalState) -> None:
         await executions.finished(execution_id, final)
+        if tracer is not None and final.status != "interrupted":
+            began = (await executions.get(execution_id)).started_at
+            tracer.execution_ended(execution_id, final.status, began, clock.now())
 
     manager = OrchestratorManager(
         queue=queue,
@@ -181,6 +200,7 @@ async def _join(
         max_artefact_bytes=settings.max_artefact_bytes,
         allow_private_networks=settings.allow_private_networks,
         clock=clock,
+        tracer=tracer,
     )
     executions = ExecutionService(
         repository=repository,
@@ -211,7 +231,7 @@ async def _join(
         data_dir=data_dir,
         clock=clock,
         started_at=clock.now(),
-        version=distribution_version("factflow-server"),
+        version=version,
         storage=storage,
         registry=registry,
         lineage_repository=lineage_repository,
@@ -221,16 +241,28 @@ async def _join(
         executions=executions,
         pauses=pauses,
         progress=progress,
+        metrics=SystemMetricsService(repository, manager, lineage),
+        route_metrics=RouteMetricsService(
+            executions=executions,
+            manager=manager,
+            progress=progress,
+            lineage=lineage,
+            clock=clock,
+        ),
+        queue_diagnostic=QueueDiagnostic(queue, manager),
         health=HealthService(
+            settings=settings,
+            data_dir=data_dir,
+            clock=clock,
             database=database,
             storage=storage,
+            storage_scheme=storage_uri.partition(":")[0],
             queue=queue,
             lineage=lineage,
             lineage_repository=lineage_repository,
             manager=manager,
             executions=executions,
             lineage_filler=lineage_filler,
-            max_concurrent_executions=settings.max_concurrent_executions,
         ),
         replay=DetachedReplayService(
             executions=executions,

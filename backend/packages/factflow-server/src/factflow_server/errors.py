@@ -53,6 +53,7 @@ STATUS: Mapping[str, int] = {
     "too_many_executions": 429,
     "config_not_found": 404,
     "execution_not_found": 404,
+    "route_not_running": 404,
     "lineage_not_found": 404,
     "object_not_found": 404,
     "adapter_not_found": 404,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,30 +16,25 @@ from factflow_engine.manager import OrchestratorManager
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_foundation import keys
+from factflow_foundation.clock import Clock
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_protocols.errors import FactflowError
 from factflow_protocols.queue import QueueProtocol, QueueScope
 from factflow_protocols.storage import StorageProtocol
-from factflow_server.api.schemas.system import HealthStatus
+from factflow_server.component import Component
+from factflow_server.embedded import DataDir
+from factflow_server.settings import ServerSettings
 
 PATIENCE_SECONDS = 2.0
 SHOWN_REASONS = 5
-_ORDER: Sequence[HealthStatus] = ("healthy", "degraded", "unhealthy")
 
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """How one part is; `message` is for a person."""
-
-    name: str
-    status: HealthStatus
-    message: str
-
-
-def overall(components: Sequence[Component]) -> HealthStatus:
-    """Return the worst status of all components."""
-    return max((component.status for component in components), key=_ORDER.index, default="healthy")
+_SILENT = "look at the server's log, and at the disk: factflow system health --debug tells its room"
+_HINTS = {
+    "database": _SILENT,
+    "queue": "factflow system mq-diagnostic tells which step fails; " + _SILENT,
+    "storage": "routes hold until it answers, and go on by themselves; " + _SILENT,
+}
 
 
 class HealthService:
@@ -46,49 +43,92 @@ class HealthService:
     def __init__(
         self,
         *,
+        settings: ServerSettings,
+        data_dir: DataDir,
+        clock: Clock,
         database: AsyncEngine,
         storage: StorageProtocol,
+        storage_scheme: str,
         queue: QueueProtocol,
         lineage: LineageService,
         lineage_repository: PipelineLineageRepository,
         manager: OrchestratorManager,
         executions: ExecutionService,
         lineage_filler: LineageFiller,
-        max_concurrent_executions: int,
     ) -> None:
+        self._settings = settings
+        self._data_dir = data_dir
+        self._clock = clock
         self._database = database
         self._storage = storage
+        self._storage_scheme = storage_scheme
         self._queue = queue
         self._lineage = lineage
         self._lineage_repository = lineage_repository
         self._manager = manager
         self._executions = executions
         self._lineage_filler = lineage_filler
-        self._max = max_concurrent_executions
 
     async def check(self) -> list[Component]:
         """Return every component; never raises."""
         asked = await asyncio.gather(
             self._database_component(),
-            _ask("queue", self._ask_queue),
-            _ask("storage", self._ask_storage),
+            self._queue_component(),
+            self._storage_component(),
             self._lineage_component(),
         )
-        return [*asked, self._orchestrator_component()]
+        now = self._clock.now()
+        found = [*asked, self._orchestrator_component()]
+        return [replace(component, checked_at=now) for component in found]
 
     async def _database_component(self) -> Component:
         """Ask for reading, and look at what waits to be written."""
         read = await _ask("database", self._ask_database)
         waiting = dict(self._executions.late_ends.unwritten)
+        read = replace(
+            read,
+            details={
+                "kind": self._database.dialect.name,
+                "durability": self._settings.durability,
+                "final_statuses_waiting": len(waiting),
+            },
+        )
         if read.status != "healthy" or not waiting:
             return read
         execution_id, reason = next(iter(waiting.items()))
-        return Component(
-            "database",
-            "degraded",
-            f"the final status of {len(waiting)} executions waits to be written: "
+        return replace(
+            read,
+            status="degraded",
+            message=f"the final status of {len(waiting)} executions waits to be written: "
             f"{execution_id}: {reason}",
+            hint="make room or the folder writable; they are written then, without a restart",
         )
+
+    async def _queue_component(self) -> Component:
+        answer = await _ask("queue", self._ask_queue)
+        routes = [route for id_ in self._manager.running() for route in self._manager.runtime(id_)]
+        return replace(
+            answer,
+            details={
+                "kind": "embedded",
+                "durability": self._settings.durability,
+                "queues": len(routes),
+                "subscriptions": sum(route.state != "stopped" for route in routes),
+                "ready": sum(route.ready for route in routes),
+                "in_flight": sum(route.in_flight for route in routes),
+                "delayed": sum(route.delayed for route in routes),
+            },
+        )
+
+    async def _storage_component(self) -> Component:
+        answer = await _ask("storage", self._ask_storage)
+        details: dict[str, int | float | str | bool | None] = {"kind": self._storage_scheme}
+        try:
+            usage = await asyncio.to_thread(shutil.disk_usage, self._data_dir.root)
+        except OSError:
+            return replace(answer, details=details)
+        details |= {"data_disk_total_bytes": usage.total, "data_disk_free_bytes": usage.free}
+        return replace(answer, details=details)
 
     async def _ask_database(self) -> None:
         async with self._database.connect() as connection:
@@ -107,40 +147,90 @@ class HealthService:
         """Ask for reading, and look at what waits to be written; work goes on without either."""
         read = await _ask("lineage", self._ask_lineage)
         health = self._lineage.health()
+        gaps = self._lineage.gaps()
+        to_fill = self._lineage_filler.remaining
         message = f"{health.backlog} rows wait to be written"
         if not health.ok:
             why = f": {health.last_error}" if health.last_error else ""
             message += f", {health.dropped} were dropped{why}"
         if read.status != "healthy":
             message += f"; {read.message}"
-        to_fill = self._lineage_filler.remaining
         if to_fill:
             message += f"; rows of {to_fill} executions are made again from records"
         ok = health.ok and read.status == "healthy" and not to_fill
-        return Component("lineage", "healthy" if ok else "degraded", message)
+        return replace(
+            read,
+            status="healthy" if ok else "degraded",
+            message=message,
+            hint="" if ok else "messages go on; rows are written, or made again, by themselves",
+            details={
+                "writer_ok": health.ok,
+                "backlog": health.backlog,
+                "dropped": health.dropped,
+                "gap_rows": sum(gaps.values()),
+                "gap_executions": len(gaps),
+                "executions_to_fill": to_fill,
+            },
+        )
 
     def _orchestrator_component(self) -> Component:
-        running = len(self._manager.running())
-        message = f"{running} of at most {self._max} executions are running"
+        running = self._manager.running()
+        limit = self._settings.max_concurrent_executions
+        message = f"{len(running)} of at most {limit} executions are running"
         held = [
             f"{execution_id}/{route_id}: {reason}"
             for execution_id, routes in self._manager.holding().items()
             for route_id, reason in routes.items()
         ]
+        routes = [(id_, route) for id_ in running for route in self._manager.runtime(id_)]
+        broken = [
+            f"{id_}/{route.route_id}/{breaker.stage}: {breaker.last_error}"
+            for id_, route in routes
+            for breaker in route.breakers
+        ]
         if held:
             shown = "; ".join(held[:SHOWN_REASONS])
             message += f"; {len(held)} routes hold until trouble is over: {shown}"
-        return Component("orchestrator", "degraded" if held else "healthy", message)
+        if broken:
+            shown = "; ".join(broken[:SHOWN_REASONS])
+            message += f"; {len(broken)} circuit breakers are open: {shown}"
+        stall = self._manager.last_stall
+        return Component(
+            "orchestrator",
+            "degraded" if held or broken else "healthy",
+            message,
+            hint="they go on by themselves; see to what they wait for" if held or broken else "",
+            latency_ms=0.0,
+            details={
+                "running_executions": len(running),
+                "max_concurrent_executions": limit,
+                "routes_running": sum(route.state == "running" for _, route in routes),
+                "routes_paused": sum(route.state == "paused" for _, route in routes),
+                "routes_held_back": sum(route.held_back is not None for _, route in routes),
+                "routes_holding": len(held),
+                "breakers_open": len(broken),
+                "event_loop_stalls": self._manager.watch.stalls,
+                "last_stall_stage": stall.stage if stall else None,
+                "last_stall_seconds": round(stall.seconds, 3) if stall else None,
+            },
+        )
 
 
 async def _ask(name: str, question: Callable[[], Awaitable[None]]) -> Component:
+    began = time.perf_counter()
+    message, hint = "answers", ""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await question()
     except TimeoutError:
-        return Component(name, "unhealthy", f"no answer within {PATIENCE_SECONDS:g} s")
+        message = f"no answer within {PATIENCE_SECONDS:g} s"
     except FactflowError as error:
-        return Component(name, "unhealthy", error.message)
+        message, hint = error.message, error.hint
     except SQLAlchemyError as error:
-        return Component(name, "unhealthy", f"the database does not answer: {type(error).__name__}")
-    return Component(name, "healthy", "answers")
+        message = f"the database does not answer: {type(error).__name__}"
+    latency = round((time.perf_counter() - began) * 1000, 3)
+    if message == "answers":
+        return Component(name, "healthy", message, latency_ms=latency)
+    return Component(
+        name, "unhealthy", message, hint=hint or _HINTS.get(name, ""), latency_ms=latency
+    )

@@ -50,6 +50,8 @@ class ServerSettings(BaseSettings):
     pipelines: Path | None = None
     """Folder of the shipped pipelines; the repository's own when it is found and none is given."""
     shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    otel: str = "auto"
+    """Where traces go: see `tracing.open_tracing`."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     max_init_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Of an execution's init payload: the YAML's with what was laid over it."""

@@ -12,6 +12,7 @@ from factflow_cli.command import command, group
 from factflow_cli.durations import parse_moment
 from factflow_cli.flow_view import held_by_itself
 from factflow_cli.session import Session
+from factflow_cli.system_view import draw_route
 from factflow_cli.tables import Column, number, print_facts, print_line, print_table, print_total
 from factflow_cli.values import moment
 
@@ -56,6 +57,33 @@ def list_routes(
             print_line()
             ends = any(pause.get("until") for pause in pauses)
             print_table([c for c in PAUSE_COLUMNS if ends or c.header != "UNTIL"], pauses)
+
+    session.show(answer, draw)
+
+
+@command(
+    app,
+    "metrics",
+    "factflow pipeline metrics embed",
+    "factflow pipeline metrics embed --execution EXECUTION_ID",
+)
+def metrics(
+    session: Session,
+    route: RouteId,
+    execution: Annotated[
+        str | None,
+        typer.Option("--execution", "-e", help="Only in this one (id or tag), also when it ended."),
+    ] = None,
+) -> None:
+    """Show how fast a route is, how long its stages take, and how many messages fail."""
+    answer = session.api.get(path("pipelines", route, "metrics"), execution_id=execution)
+    found = rows(answer, "executions")
+
+    def draw() -> None:
+        for place, one in enumerate(found):
+            if place:
+                print_line()
+            draw_route(one)
 
     session.show(answer, draw)
 

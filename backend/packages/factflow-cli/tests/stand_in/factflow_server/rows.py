@@ -298,38 +298,6 @@ def level() -> dict[str, Any]:
     }
 
 
-def usage() -> dict[str, Any]:
-    """Return what takes the space."""
-    counted = {
-        **execution(execution_id=RUN),
-        "objects": 340,
-        "records": 82,
-        "bytes": 3_000_000,
-        "disk_bytes": 3_400_000,
-        "counted_at": "2026-03-01T10:00:00.000Z",
-        "held_by": [OTHER_RUN],
-        "deletable": False,
-    }
-    none = dict.fromkeys(("objects", "records", "bytes", "disk_bytes", "counted_at"))
-    return {
-        "kind": "file",
-        "complete": False,
-        "counting": 1,
-        "counting_objects": 4000,
-        "disk_total": 10**12,
-        "disk_free": 10**11,
-        "disk_bytes": 3_400_000,
-        "objects": 340,
-        "total": 2,
-        "limit": 20,
-        "offset": 0,
-        "has_more": False,
-        "databases": [{"name": "lineage.db", "disk_bytes": 40_960}],
-        "executions": [counted, {**execution(execution_id=OTHER_RUN), **none, "held_by": []}],
-        "hints": ["1 executions ended more than 30 days ago: factflow execution delete"],
-    }
-
-
 def monitor(status: str = "running", **changes: Any) -> dict[str, Any]:
     """Return a snapshot of an execution for a live view."""
     return {

@@ -36,8 +36,8 @@ from .rows import (
     routes,
     row,
     stages,
-    usage,
 )
+from .system_rows import diagnosis, health, route_metrics, system_metrics, usage
 
 # Tests take these from here, beside what `content` is made of.
 __all__ = ["MESSAGE", "Stub", "Told", "deletion", "error", "events", "not_found", "progress"]
@@ -64,13 +64,10 @@ def content() -> dict[str, Any]:
     record = {"key": KEY, "content_type": "text/html", "size": len(PAGE), "stage": "web_scraper"}
     run = f"/executions/{RUN}"
     return {
-        "GET /system/health": {
-            "status": "healthy",
-            "components": [{"name": "storage", "status": "healthy", "message": "12 GiB free"}],
-            "version": "0.1.0",
-            "uptime_seconds": 3700.0,
-            "data_dir": "/srv/factflow",
-        },
+        "GET /system/health": health(),
+        "GET /system/metrics": system_metrics(),
+        "POST /system/mq-diagnostic": diagnosis(),
+        "GET /pipelines/crawl/metrics": route_metrics(),
         "POST /configs/validate": validation,
         "GET /configs": page("configs", [config()]),
         "POST /configs": (201, config()),

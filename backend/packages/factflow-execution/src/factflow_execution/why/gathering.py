@@ -108,7 +108,7 @@ class FactGatherer:
         for runtime in runtimes:
             route_id = runtime.route_id
             found[route_id] = RouteFacts(
-                runtime=self._held(facts, runtime),
+                runtime=runtime,
                 pause=pauses.get(route_id),
                 attempts=_attempts(facts.graph, route_id),
                 upstream=_upstream(facts.graph, route_id),
@@ -121,15 +121,6 @@ class FactGatherer:
                 },
             )
         return found
-
-    def _held(self, facts: ExecutionFacts, runtime: RouteRuntime) -> RouteRuntime:
-        """Return the runtime with what its route holds for and, since that is known to the YAML, its
-        places."""
-        reason = runtime.holding or facts.engine_holds.get(runtime.route_id)
-        places = runtime.concurrency
-        if places == 1 and facts.graph is not None:
-            places = facts.graph.route(runtime.route_id).inbound.concurrency
-        return replace(runtime, holding=reason, concurrency=places)
 
     async def _in_work(self, facts: ExecutionFacts, runtime: RouteRuntime) -> tuple[InWork, ...]:
         if not runtime.in_flight:
@@ -177,7 +168,7 @@ class FactGatherer:
 
 
 def _pause(pause: RoutePause) -> Pause:
-    return Pause(pause.paused_at, pause.paused_by, pause.reason, getattr(pause, "until", None))
+    return Pause(pause.paused_at, pause.paused_by, pause.reason, pause.until)
 
 
 def _graph(row: PipelineExecution) -> PipelineGraph | None:

@@ -33,10 +33,10 @@ from factflow_server.api.schemas.executions import (
     WaitResponse,
     execution_fields,
 )
+from factflow_server.api.schemas.flow import flow_fields
 from factflow_server.api.schemas.lineage import LineageRow
 from factflow_server.api.schemas.monitor import MetricsSchema, MonitorResponse, eta_seconds
 from factflow_server.api.schemas.paging import Limit, Offset
-from factflow_server.api.schemas.pipelines import flow_fields
 from factflow_server.api.schemas.times import duration_ms, iso
 from factflow_server.api.starting import KeyHeader, start
 from factflow_server.container import Container

@@ -5,14 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from factflow_server.api.dependencies import Caller, Services
+from factflow_server.api.schemas.flow import PauseSchema, flow_fields
 from factflow_server.api.schemas.pipelines import (
-    PauseSchema,
     PipelinesResponse,
+    RouteMetricsResponse,
+    RouteMetricsSchema,
     RouteStateBody,
     RouteStateResponse,
     RunningRouteSchema,
-    flow_fields,
 )
+from factflow_server.api.schemas.times import iso
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"])
 
@@ -42,6 +44,19 @@ async def list_pipelines(services: Services, execution_id: str | None = None) ->
     ]
     return PipelinesResponse(
         total=len(routes), routes=routes, pauses=[PauseSchema.of(pause) for pause in pauses]
+    )
+
+
+@router.get("/{route_id}/metrics", operation_id="get_pipeline_metrics")
+async def get_pipeline_metrics(
+    route_id: str, services: Services, execution_id: str | None = None
+) -> RouteMetricsResponse:
+    """Get pace, durations and failures of a route in all running executions, or in one, ended or not."""
+    found = await services.route_metrics.of(route_id, execution_id)
+    return RouteMetricsResponse(
+        route_id=route_id,
+        timestamp=iso(services.clock.now()),
+        executions=[RouteMetricsSchema.of(metrics) for metrics in found],
     )
 
 

@@ -9,14 +9,22 @@ from fastapi import APIRouter, Query
 
 from factflow_server.api.dependencies import Caller, Services
 from factflow_server.api.schemas.paging import Limit, Offset
-from factflow_server.api.schemas.system import ComponentSchema, HealthResponse, StorageResponse
-from factflow_server.health import overall
+from factflow_server.api.schemas.system import (
+    ComponentSchema,
+    DiagnosticBody,
+    DiagnosticResponse,
+    HealthResponse,
+    StorageResponse,
+    SystemMetricsResponse,
+)
+from factflow_server.api.schemas.times import iso
+from factflow_server.component import overall
 
 router = APIRouter(prefix="/system", tags=["system"])
 
 
 @router.get("/health", operation_id="get_health")
-async def get_health(services: Services, caller: Caller) -> HealthResponse:
+async def get_health(services: Services, caller: Caller, debug: bool = False) -> HealthResponse:
     """Get how the server's parts are; 200 whenever it answers at all."""
     components = await services.health.check()
     is_operator = caller is None or caller.may_change
@@ -27,11 +35,31 @@ async def get_health(services: Services, caller: Caller) -> HealthResponse:
         ]
     return HealthResponse(
         status=overall(components),
-        components=[ComponentSchema.model_validate(component) for component in components],
+        components=[
+            ComponentSchema.of(component, debug=debug and is_operator) for component in components
+        ],
+        timestamp=iso(services.clock.now()),
         version=services.version,
-        uptime_seconds=round(max(0.0, services.clock.now() - services.started_at), 3),
+        uptime_seconds=services.uptime_seconds,
         data_dir=str(services.data_dir.root) if is_operator else None,
     )
+
+
+@router.get("/metrics", operation_id="get_system_metrics")
+async def get_system_metrics(services: Services) -> SystemMetricsResponse:
+    """Get a snapshot of the orchestrator in numbers."""
+    return SystemMetricsResponse.of(
+        await services.metrics.snapshot(), services.clock.now(), services.uptime_seconds
+    )
+
+
+@router.post("/mq-diagnostic", operation_id="run_mq_diagnostic")
+async def run_mq_diagnostic(
+    services: Services, body: DiagnosticBody | None = None
+) -> DiagnosticResponse:
+    """Send a message through each queue in a scope of its own, and tell how queues stand."""
+    timeout = (body or DiagnosticBody()).timeout_seconds
+    return DiagnosticResponse.model_validate(await services.queue_diagnostic.run(timeout))
 
 
 @router.get("/storage", operation_id="get_storage_usage")

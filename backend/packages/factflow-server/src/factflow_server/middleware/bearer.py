@@ -18,12 +18,14 @@ READING_POSTS = re.compile(
     r"/api/v1/(configs/validate|executions/[^/]+/wait|(executions/[^/]+/)?replay)"
 )
 """POSTs that change nothing. Of replays this holds for `dry_run`, which their endpoints check."""
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""What probes ask, which have no token: they are told whether the server is well, and nothing else."""
 
 
 class BearerMiddleware:
     """Answers 401 without a known token and 403 when it may only read; notes the token as the caller.
 
-    Every path needs a token. On a server without tokens everybody may do everything.
+    Every path but those of probes needs a token. On a server without tokens everybody may do everything.
     """
 
     def __init__(self, app: ASGIApp, tokens: AccessTokens, refuse: Refuse) -> None:
@@ -33,7 +35,7 @@ class BearerMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and self._tokens:
+        if scope["type"] == "http" and self._tokens and scope["path"] not in OPEN_PATHS:
             caller = self._caller(Headers(scope=scope).get("authorization", ""))
             objection = self._objection(caller, scope["method"], scope["path"])
             if objection is not None:

@@ -12,8 +12,8 @@ from factflow_execution.dag import EdgeKind
 from factflow_execution.execution_deletions import Deletion
 from factflow_execution.models import ExecutionSource, ExecutionStatus, ExecutionSummary
 from factflow_server.api.schemas.deletions import DeletionSchema
+from factflow_server.api.schemas.flow import FlowSchema
 from factflow_server.api.schemas.paging import PageSchema
-from factflow_server.api.schemas.pipelines import FlowSchema
 from factflow_server.api.schemas.times import duration_ms, iso
 
 Tag = Annotated[str, Field(min_length=1, max_length=128)]

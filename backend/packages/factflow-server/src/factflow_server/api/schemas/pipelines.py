@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from factflow_engine.execution_spec import BreakerRuntime, RouteRuntime, RouteState
-from factflow_execution.route_pauses import RoutePause
-from factflow_server.api.schemas.times import iso
-
-
-class PauseSchema(BaseModel):
-    """A pause in force: since when, who asked for it, why, and until when, as far as it was said."""
-
-    route_id: str
-    paused_at: str
-    paused_by: str | None
-    reason: str | None
-    until: str | None
-
-    @classmethod
-    def of(cls, pause: RoutePause) -> PauseSchema:
-        """Return a pause as it goes on the wire."""
-        return cls(
-            route_id=pause.route_id,
-            paused_at=iso(pause.paused_at),
-            paused_by=pause.paused_by,
-            reason=pause.reason,
-            until=iso(pause.until),
-        )
+from factflow_engine.execution_spec import RouteState
+from factflow_execution.models import ExecutionStatus
+from factflow_execution.route_metrics import RouteMetrics
+from factflow_server.api.schemas.executions import StageStatsSchema
+from factflow_server.api.schemas.flow import BreakerSchema, FlowSchema, HeldBackSchema, PauseSchema
 
 
 class RouteStateBody(BaseModel):
@@ -55,64 +36,6 @@ class RouteStateResponse(BaseModel):
     pause: PauseSchema | None
 
 
-class HeldBackSchema(BaseModel):
-    """The route downstream that has more messages in its queue than its `max_queued`."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    route: str
-    queued: int
-    max_queued: int
-
-
-class BreakerSchema(BaseModel):
-    """A stage's circuit breaker that is not closed, and when the next message may try."""
-
-    stage: str
-    state: Literal["open", "half_open"]
-    opened_at: str
-    probe_at: str
-    failures: int
-    last_error: str
-
-    @classmethod
-    def of(cls, breaker: BreakerRuntime) -> BreakerSchema:
-        """Return a breaker as it goes on the wire."""
-        return cls(
-            stage=breaker.stage,
-            state=breaker.state,
-            opened_at=iso(breaker.opened_at),
-            probe_at=iso(breaker.probe_at),
-            failures=breaker.failures,
-            last_error=breaker.last_error,
-        )
-
-
-class FlowSchema(BaseModel):
-    """What lets a route take messages, and what keeps it from that: a pause, a full queue downstream, an
-    open breaker, trouble with storage or queue. `concurrency` is null when the route does not run."""
-
-    concurrency: int | None = None
-    pause: PauseSchema | None = None
-    held_back: HeldBackSchema | None = None
-    breakers: list[BreakerSchema] = Field(default_factory=list)
-    holding: str | None = None
-
-
-def flow_fields(now: RouteRuntime | None, pause: RoutePause | None) -> dict[str, Any]:
-    """Return the fields of a `FlowSchema`."""
-    fields: dict[str, Any] = {"pause": None if pause is None else PauseSchema.of(pause)}
-    if now is None:
-        return fields
-    held = now.held_back
-    return fields | {
-        "concurrency": now.concurrency,
-        "held_back": None if held is None else HeldBackSchema.model_validate(held),
-        "breakers": [BreakerSchema.of(breaker) for breaker in now.breakers],
-        "holding": now.holding,
-    }
-
-
 class RunningRouteSchema(FlowSchema):
     """A route of a running execution, and what it has in hand now."""
 
@@ -132,3 +55,73 @@ class PipelinesResponse(BaseModel):
     total: int
     routes: list[RunningRouteSchema]
     pauses: list[PauseSchema]
+
+
+class ThroughputSchema(BaseModel):
+    """Messages settled a second: over the last minute, and from the execution's start to its end or to
+    now."""
+
+    last_minute_per_second: float
+    since_start_per_second: float
+
+
+class RouteMetricsSchema(BaseModel):
+    """A route in one execution. `failure_share` is failed / (completed + failed), null before the first.
+    Counts and durations follow by a fraction of a second."""
+
+    execution_id: str
+    execution_status: ExecutionStatus
+    name: str
+    queue: str
+    state: RouteState
+    throughput: ThroughputSchema
+    completed: int
+    failed: int
+    failure_share: float | None
+    in_progress: int
+    queued: int
+    delayed: int
+    concurrency: int | None
+    held_back: HeldBackSchema | None
+    holding: str | None
+    breakers: list[BreakerSchema]
+    avg_duration_ms: float | None
+    stages: list[StageStatsSchema]
+
+    @classmethod
+    def of(cls, metrics: RouteMetrics) -> RouteMetricsSchema:
+        """Return a route's metrics as they go on the wire."""
+        progress = metrics.progress
+        return cls(
+            execution_id=metrics.execution_id,
+            execution_status=metrics.execution_status,
+            name=progress.name,
+            queue=progress.queue,
+            state=progress.state,
+            throughput=ThroughputSchema(
+                last_minute_per_second=round(metrics.per_second_last_minute, 3),
+                since_start_per_second=round(metrics.per_second_since_start, 3),
+            ),
+            completed=progress.completed,
+            failed=progress.failed,
+            failure_share=metrics.failure_share,
+            in_progress=progress.in_progress,
+            queued=progress.queued,
+            delayed=progress.delayed,
+            concurrency=metrics.concurrency,
+            held_back=HeldBackSchema.model_validate(metrics.held_back)
+            if metrics.held_back
+            else None,
+            holding=metrics.holding,
+            breakers=[BreakerSchema.of(breaker) for breaker in metrics.breakers],
+            avg_duration_ms=progress.avg_duration_ms,
+            stages=[StageStatsSchema.model_validate(stage) for stage in metrics.stages],
+        )
+
+
+class RouteMetricsResponse(BaseModel):
+    """A route in each execution that was looked at, oldest first."""
+
+    route_id: str
+    timestamp: str
+    executions: list[RouteMetricsSchema]

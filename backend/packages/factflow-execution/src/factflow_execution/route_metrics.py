@@ -1,0 +1,113 @@
+"""How a route does in the executions that have it: pace, durations, failures, and what waits.
+
+Counts and durations come from lineage's counters, the pace from what it wrote of late, and what is in hand
+or waits from the queue. While lineage is in trouble its numbers stand still; they catch up afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from factflow_engine.config.issues import ConfigurationError
+from factflow_engine.execution_spec import BreakerRuntime, HeldBack
+from factflow_engine.manager import OrchestratorManager
+from factflow_execution.errors import RouteNotRunningError
+from factflow_execution.execution_service import ExecutionService
+from factflow_execution.models import ExecutionStatus, PipelineExecution
+from factflow_execution.progress import ProgressService, RouteProgress
+from factflow_execution.snapshot import snapshot_config
+from factflow_foundation.clock import Clock
+from factflow_lineage.stats import StageStats
+from factflow_lineage.writer import LineageService
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMetrics:
+    """A route in one execution. Throughput is in messages settled a second: over the last minute (0 when
+    it ended), and from the execution's start to its end or to now. `failure_share` is failed / settled,
+    None when none settled. `stages` come in the order they run."""
+
+    execution_id: str
+    execution_status: ExecutionStatus
+    progress: RouteProgress
+    concurrency: int | None
+    held_back: HeldBack | None
+    holding: str | None
+    breakers: tuple[BreakerRuntime, ...]
+    per_second_last_minute: float
+    per_second_since_start: float
+    failure_share: float | None
+    stages: tuple[StageStats, ...]
+
+
+class RouteMetricsService:
+    """Answers how a route does."""
+
+    def __init__(
+        self,
+        *,
+        executions: ExecutionService,
+        manager: OrchestratorManager,
+        progress: ProgressService,
+        lineage: LineageService,
+        clock: Clock,
+    ) -> None:
+        self._executions = executions
+        self._manager = manager
+        self._progress = progress
+        self._lineage = lineage
+        self._clock = clock
+
+    async def of(self, route_id: str, execution: str | None = None) -> Sequence[RouteMetrics]:
+        """Return the route in every running execution that has it, oldest first, or in one execution
+        (id or tag), whether it runs or ended.
+
+        Raises `RouteNotRunningError` when there is none, `ExecutionNotFoundError`, and
+        `LineageUnavailableError`.
+        """
+        if execution is not None:
+            asked = await self._executions.get(execution)
+            found = [await self._one(route_id, asked)] if _has(route_id, asked) else []
+        else:
+            running = [
+                id_
+                for id_ in self._manager.running()
+                if any(route.route_id == route_id for route in self._manager.runtime(id_))
+            ]
+            found = [await self._one(route_id, await self._executions.get(id_)) for id_ in running]
+        if not found:
+            raise RouteNotRunningError(route_id, execution)
+        return found
+
+    async def _one(self, route_id: str, execution: PipelineExecution) -> RouteMetrics:
+        routes = await self._progress.routes(execution)
+        progress = next(route for route in routes if route.route_id == route_id)
+        stages = await self._progress.stages(execution)
+        runtimes = () if execution.ended else self._manager.runtime(execution.execution_id)
+        now = next((route for route in runtimes if route.route_id == route_id), None)
+        end = execution.completed_at or self._clock.now()
+        seconds = end - execution.started_at
+        settled = progress.completed + progress.failed
+        return RouteMetrics(
+            execution_id=execution.execution_id,
+            execution_status=execution.status,
+            progress=progress,
+            concurrency=now.concurrency if now else None,
+            held_back=now.held_back if now else None,
+            holding=now.holding if now else None,
+            breakers=now.breakers if now else (),
+            per_second_last_minute=self._lineage.tallies.per_second(
+                execution.execution_id, route_id
+            ),
+            per_second_since_start=settled / seconds if seconds > 0 else 0.0,
+            failure_share=progress.failed / settled if settled else None,
+            stages=tuple(stage for stage in stages if stage.route_id == route_id),
+        )
+
+
+def _has(route_id: str, execution: PipelineExecution) -> bool:
+    try:
+        return route_id in snapshot_config(execution.config_snapshot).routes
+    except ConfigurationError:
+        return False
