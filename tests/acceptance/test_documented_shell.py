@@ -127,7 +127,9 @@ def test_wait_ends_as_the_execution_does(server: ServerProcess, hanging: str) ->
     assert server.get(f"/executions/{hanging}")["status"] == "running"
     assert server.cli("execution", "cancel", hanging, "--grace", "0").code == 0
     assert server.cli("execution", "wait", hanging).code == 3
-    assert "cancelled" in server.cli("execution", "cancel", hanging).refused(7)
+    again = server.cli("execution", "cancel", hanging).done()
+    assert (again["previous_status"], again["current_status"]) == ("cancelled", "cancelled")
+    assert "failed" in server.cli("execution", "cancel", failed).refused(7)
 
 
 def _default_port_is_taken() -> bool:

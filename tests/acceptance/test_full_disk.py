@@ -84,8 +84,9 @@ def test_a_full_disk_holds_all_and_costs_no_message_and_no_attempt(
         disk.fill()
         gate.touch()
         _waits_saying(server, "orchestrator", f"{execution}/work: the disk that holds")
-        said = server.cli("system", "health").done()
-        assert "is full" in str(said)
+        said = server.cli("system", "health")
+        assert said.code == 11
+        assert "is full" in str(said.json)
         assert server.get(f"/executions/{execution}")["status"] == "running"
         assert server.rows(execution, status="failed") == []
         _nothing_new_can_start(server, config, gate)

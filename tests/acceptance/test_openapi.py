@@ -66,7 +66,7 @@ def _validate(operation: Any, profile: settings, mode: GenerationMode) -> str | 
         send()
     except Unsatisfiable:
         return None  # nothing that this operation takes can be wrong
-    except Exception as error:
+    except (Exception, BaseExceptionGroup) as error:
         return f"{operation.label}: {error}"
     return None
 

@@ -20,7 +20,12 @@ router = APIRouter(prefix="/executions", tags=["executions"])
 LONGEST_WAIT = 60
 
 
-@router.post("/delete", status_code=202, operation_id="delete_executions")
+@router.post(
+    "/delete",
+    status_code=202,
+    operation_id="delete_executions",
+    responses={200: {"model": DeleteResponse, "description": "What a dry run found."}},
+)
 async def delete_executions(
     body: DeleteBody, services: Services, response: Response
 ) -> DeleteResponse:
