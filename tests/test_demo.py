@@ -293,6 +293,7 @@ def server_pid(said: str) -> int:
     return int(match[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_an_interrupted_demo_stops_what_it_started(
     tmp_path: Path, documents: Path, number: signal.Signals

@@ -39,6 +39,7 @@ def test_no_other_page_is_made(made: dict[str, str]) -> None:
     assert tuple(made) == PAGES
 
 
+@pytest.mark.long
 def test_a_page_is_the_same_whoever_makes_it(
     generator: ModuleType, made: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

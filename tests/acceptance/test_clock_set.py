@@ -53,6 +53,7 @@ def _done(server: ServerProcess, execution: str) -> list[dict[str, Any]]:
     return server.rows(execution, status="completed")
 
 
+@pytest.mark.long
 def test_retries_come_in_their_time_though_the_clock_goes_back_and_forth(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     with ServerProcess(tmp_path / "data", *CLOCK, FACTFLOW_TEST_CLOCK=str(clock)) as server:

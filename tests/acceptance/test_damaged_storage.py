@@ -72,6 +72,7 @@ def test_an_empty_record_counts_as_not_written_and_its_stage_runs_again(
         assert record["output_key"].endswith("~2.json"), "the first artefact is left alone"
 
 
+@pytest.mark.long
 def test_a_record_that_cannot_be_read_fails_its_message_and_no_other(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:

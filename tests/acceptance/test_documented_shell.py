@@ -166,6 +166,7 @@ def _is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.long
 def test_run_of_a_pipeline_that_hangs_gives_up_in_time_and_stops_its_server(
     tmp_path: Path,
 ) -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from factflow_testing.server_process import Finished, ServerProcess, cli
 
 ADAPTER = '''
@@ -55,6 +57,7 @@ def _says_restart(err: str) -> None:
     assert "--loaded-code" in err
 
 
+@pytest.mark.long
 def test_an_edited_adapter_is_noticed_and_takes_effect_after_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "my_adapters.py"
     file.write_text(ADAPTER)

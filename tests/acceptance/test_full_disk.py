@@ -144,6 +144,7 @@ def _executions(server: ServerProcess) -> tuple[Any, list[str]]:
     return server.get("/executions")["total"], sorted(folder.name for folder in folders)
 
 
+@pytest.mark.long
 def test_with_room_for_artefacts_only_queue_and_lineage_wait_alike(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:

@@ -18,6 +18,7 @@ routes:
 ADAPTERS = ("--adapters", "factflow_testing.adapters")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "status"), [("execution.insert.before", 201), ("execution.insert.after", 200)]
 )

@@ -20,6 +20,7 @@ routes:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "killed", [pytest.param(True, marks=pytest.mark.long), False], ids=["killed", "stopped"]
 )

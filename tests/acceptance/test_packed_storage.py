@@ -74,6 +74,7 @@ def test_a_replay_reads_and_writes_packs(ran: tuple[ServerProcess, str]) -> None
         assert server.read(key) is not None
 
 
+@pytest.mark.long
 def test_an_export_is_a_store_of_plain_files(
     ran: tuple[ServerProcess, str], tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def _as_a_date() -> dict[str, str]:
     return {"Retry-After": email.utils.formatdate(time.time() + ASKED_FOR + 1, usegmt=True)}
 
 
+@pytest.mark.long
 def test_a_scrape_tries_again_what_may_pass_and_as_late_as_the_site_asks(tmp_path: Path) -> None:
     """One slot only; and `kill -9` comes while two pages wait for their time."""
     fine, gone, busy = Page(b"<p>fine"), Page(failures=99, status=404), Page(b"<p>x", failures=2)

@@ -118,7 +118,11 @@ async def test_pausing_and_resuming_all_the_time_loses_and_repeats_nothing(
     while engine.manager.is_running(execution):
         for name in ("down", "up"):
             engine.manager.pause(name)
-        await eventually(lambda: route(engine, execution).in_flight == 0)
+        await eventually(
+            lambda: (
+                not engine.manager.is_running(execution) or route(engine, execution).in_flight == 0
+            )
+        )
         done = len(await engine.records(execution, "down", "work"))
         for name in ("up", "down", "down"):
             engine.manager.resume(name)

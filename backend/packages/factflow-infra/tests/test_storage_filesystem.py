@@ -39,6 +39,7 @@ class TestFilesystemStore(StorageContract):
         await store.close()
 
 
+@pytest.mark.long
 class TestFilesystemStoreWithoutUnnamedFiles(StorageContract):
     """Where O_TMPFILE is lacking: macOS, some network file systems."""
 
@@ -59,6 +60,7 @@ class TestFilesystemStoreWithWriterProcess(StorageContract):
         await store.close()
 
 
+@pytest.mark.long
 class TestFilesystemStoreWithFsync(StorageContract):
     """`durability: fsync`."""
 

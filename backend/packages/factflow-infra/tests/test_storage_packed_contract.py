@@ -32,6 +32,7 @@ class TestPackedStoreWithWriterProcess(StorageContract):
         await store.close()
 
 
+@pytest.mark.long
 class TestPackedStoreWithFsync(StorageContract):
     """`durability: fsync`."""
 

@@ -109,6 +109,7 @@ def test_it_answers_once_it_says_so_and_ends_in_order(serve: Serve, number: int)
     assert (code, out, err) == (0, "", "")
 
 
+@pytest.mark.long
 def test_what_was_stored_is_there_after_a_restart(
     serve: Serve, numbers_yaml: str, tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def taken_up(server: ServerProcess, execution_id: str) -> dict[str, Any]:
     raise AssertionError(f"not taken up again: {execution}")
 
 
+@pytest.mark.long
 def test_executions_of_a_killed_server_go_on_under_the_next(serve: Serve, gated_yaml: str) -> None:
     server = serve()
     config = server.client.post("/configs", json={"config_yaml": gated_yaml}).json()
@@ -245,6 +247,7 @@ def test_without_embedded_it_says_what_to_do(tmp_path: Path) -> None:
     assert "serve --embedded" in err
 
 
+@pytest.mark.long
 def test_an_invalid_shipped_pipeline_stops_the_start_unless_told_otherwise(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

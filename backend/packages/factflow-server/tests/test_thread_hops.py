@@ -8,6 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from factflow_infra.queue.writer import Writer
+
 
 @pytest.mark.parametrize(
     ("path", "hops"),
@@ -34,7 +36,8 @@ async def test_a_listing_takes_a_hop_to_a_thread_for_each_question(
     plain, returned = loop.call_soon_threadsafe, []
 
     def counted(*arguments: Any, **more: Any) -> asyncio.Handle:
-        returned.append(arguments)
+        if not isinstance(getattr(arguments[0], "__self__", None), Writer):
+            returned.append(arguments)  # the queue's own thread may still tidy up after the run
         return plain(*arguments, **more)
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", counted)

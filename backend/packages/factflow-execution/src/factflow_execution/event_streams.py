@@ -28,12 +28,11 @@ Pages = AsyncGenerator[list[StreamEvent], None]
 """Events as they come, some at a time; an empty page after each `HEARTBEAT_SECONDS` without any."""
 
 
-def is_over(execution: PipelineExecution, awaiting_recovery: set[str]) -> bool:
+def is_over(execution: PipelineExecution, *, awaits_recovery: bool) -> bool:
     """Tell whether an execution has ended as far as this server can say: one that was interrupted is
-    over when no recovery is to come."""
-    return execution.ended and not (
-        execution.status == "interrupted" and execution.execution_id in awaiting_recovery
-    )
+    over when no recovery is to come. Whether one is has to be asked before its row is read: a row of
+    before the recovery, beside an answer of after it, would look like an end."""
+    return execution.ended and not (execution.status == "interrupted" and awaits_recovery)
 
 
 def end_of(execution: PipelineExecution, **more: Any) -> StreamEvent:

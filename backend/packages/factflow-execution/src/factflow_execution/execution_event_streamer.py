@@ -60,11 +60,12 @@ class ExecutionEventStreamer:
             while True:
                 page: list[StreamEvent] = []
                 if STATUS in topics:
+                    awaits = execution_id in self._executions.awaiting_recovery
                     execution = await self._executions.get(execution_id)
+                    over = is_over(execution, awaits_recovery=awaits)
                     found = await self._events.after(execution_id, number)
                     page = [_told(event, execution_id) for event in found]
                     number = found[-1].number if found else number
-                over = is_over(execution, self._executions.awaiting_recovery)
                 moved = moved or bool(topics)
                 if moved and (over or time.monotonic() >= due):
                     page.insert(_before_end(page), await self._routes(execution))

@@ -80,8 +80,9 @@ class StorageEventStreamer:
             changed = time.monotonic()
             while True:
                 if STATUS in topics:
+                    awaits = execution_id in self._executions.awaiting_recovery
                     execution = await self._executions.get(execution_id)
-                over = is_over(execution, self._executions.awaiting_recovery)
+                    over = is_over(execution, awaits_recovery=awaits)
                 # What was recorded before the end stands written when the end is told.
                 written = not over or await self._lineage.flush(execution_id)
                 async for page in follower.catch_up():

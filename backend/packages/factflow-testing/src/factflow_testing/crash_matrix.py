@@ -111,11 +111,11 @@ CASES = [
     Case("execution.update.before:1", recovering),  # its lineage is whole again
     Case("execution.update.after:1", recovering),
     Case("route.pause.before:1", pausing),
-    Case("route.pause.after:1", pausing, quick="lost"),
+    Case("route.pause.after:1", pausing),
     Case("route.resume.before:1", resuming),
     Case("route.resume.after:1", resuming),
     Case("plan.write.before:1", replaying),
-    Case("plan.write.after:1", replaying, quick="survived"),
+    Case("plan.write.after:1", replaying),
     Case("queue.settle.after:2", replaying),
 ]
 

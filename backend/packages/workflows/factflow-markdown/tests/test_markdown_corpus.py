@@ -49,6 +49,7 @@ def scores() -> Scores:
     return result
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("measure", FLOORS)
 def test_expectations_are_met_to_the_floor_and_never_less_than_by_the_bare_libraries(
     scores: Scores, measure: str

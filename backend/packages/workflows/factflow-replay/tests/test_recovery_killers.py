@@ -85,6 +85,7 @@ async def deadly_of(platform: Platform, execution_id: str) -> dict[int, OutcomeR
     return {numbers[record.message_id]: record for record in records}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kills", "deaths"), [([17], 4), pytest.param([3, 41], 5, marks=pytest.mark.long)]
 )

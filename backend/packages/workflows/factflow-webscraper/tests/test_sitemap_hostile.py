@@ -105,6 +105,7 @@ _BOMBS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="sizes and limits are read as Linux gives them")
 @pytest.mark.parametrize("bomb", _BOMBS)
 def test_a_bomb_costs_bounded_memory(bomb: str) -> None:
