@@ -38,6 +38,7 @@ def _failure(server: ServerProcess, execution_id: str) -> dict[str, Any]:
     return row
 
 
+@pytest.mark.long
 def test_a_page_of_300_mib_fails_at_the_limit_without_being_read_to_its_end(
     server: ServerProcess,
 ) -> None:

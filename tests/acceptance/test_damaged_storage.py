@@ -109,6 +109,7 @@ def test_a_record_that_cannot_be_read_fails_its_message_and_no_other(
         assert len(server.rows(again["execution_id"], stage="gate")) == 1
 
 
+@pytest.mark.long
 def test_reading_a_damaged_record_is_refused_until_it_is_restored(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:

@@ -137,6 +137,7 @@ def _default_port_is_taken() -> bool:
         return probe.connect_ex(("127.0.0.1", 8000)) == 0
 
 
+@pytest.mark.long
 def test_run_without_a_server_starts_a_private_one_and_leaves_nothing_running(
     shipped_pipeline: Path, tmp_path: Path
 ) -> None:

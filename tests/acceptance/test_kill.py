@@ -54,6 +54,7 @@ RARELY = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "point", [*OFTEN, *(pytest.param(point, marks=pytest.mark.long) for point in RARELY)]
 )

@@ -83,6 +83,7 @@ def test_a_locked_database_delays_its_rows_and_no_message(
         _filled(server, execution)
 
 
+@pytest.mark.long
 def test_a_deleted_database_is_made_anew_with_the_rows_of_all_executions(
     tmp_path: Path, adapters: tuple[str, ...]
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_server_follows_a_killed_one_although_its_writer_lives_a_moment_longer
             assert (data / "factflow.lock").read_text() == f"{server.pid}\n"
 
 
+@pytest.mark.long
 def test_of_servers_started_at_the_same_instant_exactly_one_serves(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with contextlib.ExitStack() as stack:

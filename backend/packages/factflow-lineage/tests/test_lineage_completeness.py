@@ -106,6 +106,7 @@ async def _check(tree: Tree, repository: PipelineLineageRepository, committed: s
     }
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(_trees())
 def test_no_finished_parent_over_unfinished_children(tree: Tree) -> None:

@@ -87,6 +87,7 @@ def test_nothing_gives_no_segments() -> None:
     assert cut("") == cut(" \n\n ") == []
 
 
+@pytest.mark.long
 def test_runs_without_white_space_are_cut_in_bounded_parts() -> None:
     text = "# T\n\n" + "ab1" * 40_000
     segments = cut(text, 512)

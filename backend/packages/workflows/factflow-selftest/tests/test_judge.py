@@ -29,6 +29,7 @@ def edit(path: Path, **fields: Any) -> None:
     path.write_text(json.dumps(record))
 
 
+@pytest.mark.long
 def test_a_calm_run_is_in_order(trial: Any) -> None:
     figures = trial.verdict()
     assert figures.wrong == {}, figures.problems
