@@ -56,7 +56,11 @@ async def test_a_failed_start_is_refused_at_once_and_noted_when_the_database_tak
         reason = await eventually(lambda: dict(platform.executions.late_ends.unwritten))
         [execution_id] = reason
         assert reason == {execution_id: "database is locked"}
-        lock = next(module for module in sys.modules.values() if hasattr(module, "HELD"))
+        lock = next(
+            module
+            for module in list(sys.modules.values())
+            if getattr(module, "__file__", None) == str(adapters)
+        )
         held: sqlite3.Connection = lock.HELD[0]
         held.execute("ROLLBACK")
         held.close()

@@ -173,8 +173,10 @@ class RoutePauses:
                 for route_id in found
                 for execution_id in await self._add_events(connection, "route_resumed", route_id)
             ]
-            reach("route.resume.before")
-        reach("route.resume.after")
+            if found:
+                reach("route.resume.before")
+        if found:
+            reach("route.resume.after")
         return found, told
 
     async def _set_timer(self) -> None:
