@@ -59,6 +59,7 @@ def waits_at_down(server: ServerProcess, execution: str) -> None:
     wait_until("four messages to wait at the paused route", four_wait)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "paused"),
     [
@@ -106,6 +107,7 @@ def test_a_pause_is_over_from_the_moment_that_is_written(
         assert ended["recoveries"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "cancelled"),
     [

@@ -40,6 +40,7 @@ def listed(server: ServerProcess, execution: str) -> list[str]:
     return [found["key"] for found in page["objects"]]
 
 
+@pytest.mark.long
 def test_objects_are_reached_by_the_same_keys_in_few_files(
     ran: tuple[ServerProcess, str], typed: Typed
 ) -> None:

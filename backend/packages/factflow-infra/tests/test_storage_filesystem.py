@@ -29,6 +29,7 @@ from factflow_testing.storage_contract import MESSAGE, STAGE, StorageContract, k
 LINUX = sys.platform == "linux"
 
 
+@pytest.mark.long
 class TestFilesystemStore(StorageContract):
     """The store as it comes."""
 

@@ -12,6 +12,7 @@ from factflow_protocols.storage import StorageProtocol
 from factflow_testing.storage_contract import StorageContract
 
 
+@pytest.mark.long
 class TestPackedStore(StorageContract):
     """The store as it comes."""
 
