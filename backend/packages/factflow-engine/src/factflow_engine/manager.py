@@ -188,6 +188,11 @@ class OrchestratorManager:
         orchestrator = self._orchestrators.get(execution_id)
         return orchestrator.gathering() if orchestrator is not None else {}
 
+    def per_second(self, execution_id: str, route_id: str) -> float:
+        """Return how many messages a route settled in a second, over the last minute; 0 when it does not
+        run here."""
+        return self._services.lineage.tallies.per_second(execution_id, route_id)
+
     def holding(self) -> dict[str, dict[str, str]]:
         """Return why routes hold, by execution and route."""
         return {

@@ -5,16 +5,13 @@ Lineage follows by a fraction of a second, and is allowed to be away; the queue'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factflow_engine.config.issues import ConfigurationError
 from factflow_engine.execution_spec import RouteRuntime, RouteState
 from factflow_engine.manager import OrchestratorManager
 from factflow_execution.models import PipelineExecution
-from factflow_execution.pace import Pace
 from factflow_execution.snapshot import snapshot_config
-from factflow_foundation.clock import Clock, SystemClock
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.stats import RouteCounts, StageStats
@@ -24,8 +21,9 @@ from factflow_lineage.stats import RouteCounts, StageStats
 class RouteProgress:
     """A route's messages: all that came to it, those settled well or for worse, those in hand, those
     that wait, and those that wait for a retry. `avg_duration_ms` is stage time per settled message,
-    `p50_ms` and `p95_ms` are of single calls of its stages; `per_second` messages were settled of late, and
-    `failure_share` of those settled failed (None before the first)."""
+    `p50_ms` and `p95_ms` are of single calls of its stages; `per_second` messages were settled over the last
+    minute, or over the whole time of an execution that ended, and `failure_share` of those settled failed
+    (both None before the first)."""
 
     route_id: str
     name: str
@@ -74,12 +72,9 @@ class ProgressService:
         self,
         lineage: PipelineLineageRepository,
         manager: OrchestratorManager,
-        clock: Clock | None = None,
     ) -> None:
         self._lineage = lineage
         self._manager = manager
-        self._clock = clock or SystemClock()
-        self._pace = Pace()
 
     async def routes(self, execution: PipelineExecution) -> list[RouteProgress]:
         """Return every route in the order of the YAML; with zeros where lineage does not answer."""
@@ -93,7 +88,6 @@ class ProgressService:
         except LineageUnavailableError:
             counts = ()
         counted = {route.route_id: route for route in counts}
-        rates = self._rates(execution, counts)
         return [
             _progress(
                 runtimes.get(route_id)
@@ -107,7 +101,7 @@ class ProgressService:
                     delayed=0,
                 ),
                 counted.get(route_id) or RouteCounts(route_id, 0, 0, 0, 0, None),
-                rates.get(route_id),
+                self._per_second(execution, counted.get(route_id), route_id),
             )
             for route_id, route in config.routes.items()
         ]
@@ -164,18 +158,17 @@ class ProgressService:
             sorted(found, key=lambda stage: places.get((stage.route_id, stage.stage), len(places)))
         )
 
-    def _rates(
-        self, execution: PipelineExecution, counts: Sequence[RouteCounts]
-    ) -> dict[str, float]:
-        """Return how many messages a second each route settles: since it was asked about some seconds
-        ago, else over its whole time."""
-        settled = {route.route_id: route.completed + route.failed for route in counts}
+    def _per_second(
+        self, execution: PipelineExecution, counts: RouteCounts | None, route_id: str
+    ) -> float | None:
+        """Return a route's pace of the last minute, or that of its whole time when it has ended; None
+        before it settled anything."""
+        if counts is None:
+            return None
         if not execution.ended:
-            return self._pace.rates(
-                execution.execution_id, settled, execution.started_at, self._clock.now()
-            )
+            return self._manager.per_second(execution.execution_id, route_id)
         seconds = (execution.completed_at or execution.started_at) - execution.started_at
-        return {route: count / seconds for route, count in settled.items()} if seconds > 0 else {}
+        return (counts.completed + counts.failed) / seconds if seconds > 0 else None
 
     def _runtime(self, execution: PipelineExecution) -> list[RouteRuntime]:
         return [] if execution.ended else self._manager.runtime(execution.execution_id)

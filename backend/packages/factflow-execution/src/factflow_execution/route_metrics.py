@@ -19,7 +19,6 @@ from factflow_execution.progress import ProgressService, RouteProgress
 from factflow_execution.snapshot import snapshot_config
 from factflow_foundation.clock import Clock
 from factflow_lineage.stats import StageStats
-from factflow_lineage.writer import LineageService
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +49,11 @@ class RouteMetricsService:
         executions: ExecutionService,
         manager: OrchestratorManager,
         progress: ProgressService,
-        lineage: LineageService,
         clock: Clock,
     ) -> None:
         self._executions = executions
         self._manager = manager
         self._progress = progress
-        self._lineage = lineage
         self._clock = clock
 
     async def of(self, route_id: str, execution: str | None = None) -> Sequence[RouteMetrics]:
@@ -97,9 +94,7 @@ class RouteMetricsService:
             held_back=now.held_back if now else None,
             holding=now.holding if now else None,
             breakers=now.breakers if now else (),
-            per_second_last_minute=self._lineage.tallies.per_second(
-                execution.execution_id, route_id
-            ),
+            per_second_last_minute=0.0 if execution.ended else progress.per_second or 0.0,
             per_second_since_start=settled / seconds if seconds > 0 else 0.0,
             failure_share=progress.failed / settled if settled else None,
             stages=tuple(stage for stage in stages if stage.route_id == route_id),

@@ -213,7 +213,7 @@ async def _join(
         deletions=deletions,
         clock=clock,
     )
-    progress = ProgressService(lineage_repository, manager, clock)
+    progress = ProgressService(lineage_repository, manager)
     pauses = RoutePauses(database, manager, clock, events)
     stack.push_async_callback(pauses.close)
     await pauses.load()
@@ -246,7 +246,6 @@ async def _join(
             executions=executions,
             manager=manager,
             progress=progress,
-            lineage=lineage,
             clock=clock,
         ),
         queue_diagnostic=QueueDiagnostic(queue, manager),
