@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import OperationalError
@@ -17,6 +16,7 @@ from factflow_execution.errors import ExecutionStateError
 from factflow_execution.execution_deletions import Deletion, DeletionKind, ExecutionDeletions
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import ExecutionStatus, ExecutionSummary
+from factflow_execution.transitions import FINAL
 from factflow_foundation import keys, logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_lineage.errors import LineageUnavailableError
@@ -27,7 +27,6 @@ from factflow_protocols.storage import StorageProtocol, StorageUsage
 RETRY_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 """How long closing waits for what is under way: a server that stops must end."""
-ENDED: Sequence[ExecutionStatus] = ("completed", "failed", "cancelled")
 
 _log = logs.logger(__name__)
 
@@ -122,7 +121,7 @@ class ExecutionDeleter:
             before = None
             if request.older_than is not None:
                 before = self._clock.now() - request.older_than
-            statuses = request.statuses or ENDED
+            statuses = request.statuses or FINAL
             matching = await self._deletions.candidates(
                 request.kind, statuses, before, request.limit
             )

@@ -24,13 +24,13 @@ from factflow_execution.tables import execution_deletions as deletions
 from factflow_execution.tables import execution_holds as holds
 from factflow_execution.tables import execution_usages as usages
 from factflow_execution.tables import executions
+from factflow_execution.transitions import FINAL
 from factflow_foundation.clock import Clock, SystemClock, isoformat
 from factflow_foundation.crash_points import reach
 from factflow_foundation.whole import whole
 
 DeletionKind = Literal["artefacts", "all"]
 
-UNENDED = ("running", "interrupted")
 IDS_TOGETHER = 500
 
 
@@ -249,7 +249,7 @@ async def _check_free(
     found = (await connection.execute(wanted)).first()
     if found is None:
         raise ExecutionNotFoundError(execution_id)
-    if found.status in UNENDED:
+    if found.status not in FINAL:
         raise ExecutionStateError(
             f"execution {execution_id} is {found.status} and cannot be deleted",
             hint=f"factflow execution cancel {execution_id}, or wait for its end",

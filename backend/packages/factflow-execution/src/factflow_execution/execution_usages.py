@@ -12,6 +12,7 @@ from factflow_execution.models import ExecutionSummary
 from factflow_execution.tables import execution_deletions as deletions
 from factflow_execution.tables import execution_usages as usages
 from factflow_execution.tables import executions
+from factflow_execution.transitions import FINAL
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_foundation.whole import whole
 from factflow_protocols.storage import StorageUsage
@@ -83,7 +84,7 @@ class ExecutionUsages:
         )
         if ended_before is not None:
             query = query.where(executions.c.completed_at < ended_before)
-            query = query.where(executions.c.status.in_(["completed", "failed", "cancelled"]))
+            query = query.where(executions.c.status.in_(FINAL))
         async with self._engine.connect() as connection:
             count, counted, *sums = (await connection.execute(query)).one()
         return UsageSums(count, counted, StorageUsage(*sums))

@@ -20,6 +20,7 @@ from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.models import PipelineExecution
 from factflow_execution.named_keys import NamedKeys
 from factflow_execution.snapshot import snapshot_config
+from factflow_execution.transitions import FINAL
 from factflow_foundation import keys
 from factflow_foundation.records import OutcomeRecord
 from factflow_lineage.filters import LineageFilter
@@ -35,7 +36,6 @@ from factflow_protocols.errors import (
 SHOWN_GAPS = 20
 """Gaps of one kind that a report names."""
 AT_ONCE = 64
-FINAL = ("completed", "failed", "cancelled")
 COMPARED = (
     *("message_id", "origin_id", "parent_id", "root_id", "replayed_from", "adapter_version"),
     *("outcome", "attempts", "input_key", "input_hash", "output_key", "output_hash"),

@@ -15,6 +15,7 @@ from factflow_execution.event_streams import (
 from factflow_execution.execution_events import END, STATUS
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import PipelineExecution
+from factflow_execution.transitions import FINAL
 from factflow_foundation import logs
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.outcome_log import BEGINNING
@@ -135,4 +136,4 @@ class _Follower:
 
 
 def _is_final(execution: PipelineExecution) -> bool:
-    return execution.ended and execution.status != "interrupted" and not execution.lineage_gap
+    return execution.status in FINAL and not execution.lineage_gap

@@ -18,6 +18,11 @@ LEGAL: Mapping[ExecutionStatus, frozenset[ExecutionStatus]] = MappingProxyType(
     }
 )
 
+FINAL: tuple[ExecutionStatus, ...] = tuple(
+    status for status, targets in LEGAL.items() if not targets
+)
+"""The statuses that nothing follows: what has one will never run again."""
+
 
 def sources_of(target: ExecutionStatus) -> list[ExecutionStatus]:
     """Return the statuses from which `target` may be reached, in a stable order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from factflow_execution.transitions import FINAL
 from factflow_execution.why.causes import Cause
 from factflow_execution.why.execution_causes import execution_causes
 from factflow_execution.why.facts import MessageFacts
@@ -62,7 +63,7 @@ def _without_row(facts: MessageFacts) -> Iterator[Cause]:
 
 
 def _cannot_go_on(facts: MessageFacts) -> bool:
-    return facts.execution.status in {"completed", "failed", "cancelled"}
+    return facts.execution.status in FINAL
 
 
 def _cut_off(facts: MessageFacts, row: PipelineLineageEntry) -> Cause:
