@@ -224,7 +224,7 @@ class PipelineOrchestrator:
                     self._environ,
                     route_id,
                     context.slots,
-                    pace=context.pace,
+                    adaptive_limit=context.adaptive_limit,
                     breaker=self._breaker(route_id, adapter.stage_name),
                 )
                 for adapter in route.adapters

@@ -77,14 +77,14 @@ class RouteContext:
         concurrency = graph.route(route_id).inbound.concurrency
         pressure = graph.config.backpressure_for(route_id)
         self.highest_concurrency = concurrency
-        self.pace: AdaptiveLimit | None = None
+        self.adaptive_limit: AdaptiveLimit | None = None
         if pressure.target_latency_ms is not None:
             self.highest_concurrency = pressure.max_concurrency or concurrency
         self.slots = Slots(min(concurrency, self.highest_concurrency))
         """The route's places, one to be held while an adapter of it runs."""
         if pressure.target_latency_ms is not None:
             target = pressure.target_latency_ms / 1000
-            self.pace = AdaptiveLimit(self.slots, target, self.highest_concurrency)
+            self.adaptive_limit = AdaptiveLimit(self.slots, target, self.highest_concurrency)
 
     def is_last(self, stage: str) -> bool:
         """Tell whether a stage is its route's last."""

@@ -52,8 +52,8 @@ class StageTimeoutError(TransientError):
 class Stage(CallsAdapters):
     """Builds the adapter and calls it: async, in a thread, or with a batch of messages.
 
-    `slots` are those of its route; one is held while the adapter runs, and `pace` is told how long it
-    took. `breaker` says whether it may be called at all.
+    `slots` are those of its route; one is held while the adapter runs, and `adaptive_limit` is told how long
+    it took. `breaker` says whether it may be called at all.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Stage(CallsAdapters):
         route_id: str,
         slots: Slots,
         *,
-        pace: AdaptiveLimit | None = None,
+        adaptive_limit: AdaptiveLimit | None = None,
         breaker: CircuitBreaker | None = None,
     ) -> None:
         registered = registry.get(config.type)
@@ -76,7 +76,7 @@ class Stage(CallsAdapters):
         self._adapter = registry.build(config.type, config.config, environ)
         self._timeout = config.timeout_seconds
         self._slots = slots
-        self._pace = pace
+        self._adaptive_limit = adaptive_limit
         self.breaker = breaker
         self._secrets = referenced_values(config.config, environ)
         self.batch_size = 0
@@ -160,11 +160,11 @@ class Stage(CallsAdapters):
         ]
 
     async def _limited(self, call: Any) -> Any:
-        if self._pace is not None:
-            return await self._timed(call, self._pace)
+        if self._adaptive_limit is not None:
+            return await self._timed(call, self._adaptive_limit)
         return await call if self._timeout is None else await self._in_time(call, self._timeout)
 
-    async def _timed(self, call: Any, pace: AdaptiveLimit) -> Any:
+    async def _timed(self, call: Any, adaptive_limit: AdaptiveLimit) -> Any:
         """Return what the call returns, and tell how long it took."""
         begun, failed = time.perf_counter(), True
         try:
@@ -172,7 +172,7 @@ class Stage(CallsAdapters):
             result = await call if limit is None else await self._in_time(call, limit)
             failed = False
         finally:
-            pace.observe(self.name, time.perf_counter() - begun, failed=failed)
+            adaptive_limit.observe(self.name, time.perf_counter() - begun, failed=failed)
         return result
 
     async def _in_time(self, call: Any, seconds: float) -> Any:
