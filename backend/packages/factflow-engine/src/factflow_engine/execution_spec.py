@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -14,6 +15,8 @@ from factflow_protocols.queue import Progress
 
 FinalStatus = Literal["completed", "failed", "cancelled", "interrupted"]
 RouteState = Literal["running", "paused", "stopped"]
+StopRequest = asyncio.Future[tuple[FinalStatus, float]]
+"""Done when an execution is asked to end early: as what, and after how many seconds of grace."""
 
 
 class PlannedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,6 +12,7 @@ from factflow_engine.execution_spec import (
     FinalState,
     FinalStatus,
     RouteRuntime,
+    StopRequest,
     TooManyConcurrentExecutionsError,
     messages_only,
 )
@@ -70,7 +71,7 @@ class OrchestratorManager:
         self._limit = max_concurrent_executions
         self._allow_private_networks = allow_private_networks
         self._environ = environ
-        self._reserved: set[str] = set()
+        self._reserved: dict[str, StopRequest] = {}
         self._slot_freed = asyncio.Event()
         self._waiting: list[str] = []
         self._orchestrators: dict[str, PipelineOrchestrator] = {}
@@ -85,7 +86,7 @@ class OrchestratorManager:
                 hint="wait for one to end (factflow execution list --status running), "
                 "or start the server with a higher --max-concurrent-executions",
             )
-        self._reserved.add(execution_id)
+        self._take_slot(execution_id)
 
     async def reserve_when_free(self, execution_id: str) -> None:
         """Take a slot as soon as there is one."""
@@ -94,7 +95,7 @@ class OrchestratorManager:
             while len(self._reserved) >= self._limit:
                 self._slot_freed.clear()
                 await self._slot_freed.wait()
-            self._reserved.add(execution_id)
+            self._take_slot(execution_id)
         finally:
             self._waiting.remove(execution_id)
 
@@ -103,36 +104,49 @@ class OrchestratorManager:
         if execution_id not in self._orchestrators:
             self._free(execution_id)
 
-    async def start(self, spec: ExecutionSpec) -> None:
-        """Start an execution that holds a slot; return when every route takes messages.
+    async def start(self, spec: ExecutionSpec) -> FinalStatus | None:
+        """Start an execution that holds a slot; return None when every route takes messages.
 
-        Raises what building or opening its adapters raises; the slot stays reserved then.
+        Return how it is to end when it was asked to stop before that: nothing of it is open then. Raises
+        what building or opening its adapters raises. The slot stays reserved unless it runs.
         """
+        stop = self._reserved[spec.execution_id]
         orchestrator = PipelineOrchestrator(
             spec,
             self._services,
             self._registry,
+            stop,
             environ=self._environ,
             allow_private_networks=self._allow_private_networks,
         )
         self._services.lineage.tallies.begin(spec.execution_id)
+        started = False
         try:
-            await orchestrator.start()
-        except BaseException:
-            self._services.lineage.tallies.end(spec.execution_id)
-            raise
+            started = await orchestrator.start()
+        finally:
+            if not started:
+                self._services.lineage.tallies.end(spec.execution_id)
+        if not started:
+            return stop.result()[0]
         self._orchestrators[spec.execution_id] = orchestrator
         self._services.watch.acquire()
         self._tasks[spec.execution_id] = asyncio.create_task(
             self._run(orchestrator), name=f"execution {spec.execution_id}"
         )
+        return None
+
+    def ask_to_stop(self, execution_id: str, status: FinalStatus, grace_seconds: float) -> None:
+        """Have an execution that runs, or is about to, end as `cancelled` or `interrupted`; the first
+        request counts, and one that holds no slot is no error."""
+        request = self._reserved.get(execution_id)
+        if request is not None and not request.done():
+            request.set_result((status, grace_seconds))
 
     async def cancel(self, execution_id: str, grace_seconds: float = 10.0) -> None:
         """Cancel an execution and return when it has stopped; one that does not run is no error."""
-        orchestrator = self._orchestrators.get(execution_id)
+        self.ask_to_stop(execution_id, "cancelled", grace_seconds)
         task = self._tasks.get(execution_id)
-        if orchestrator is not None and task is not None:
-            orchestrator.stop("cancelled", grace_seconds)
+        if task is not None:
             await asyncio.wait([task])
 
     def pause(self, route_id: str) -> None:
@@ -233,8 +247,8 @@ class OrchestratorManager:
 
     async def stop(self, grace_seconds: float) -> None:
         """End all executions as `interrupted`, for the server is going down."""
-        for orchestrator in self._orchestrators.values():
-            orchestrator.stop("interrupted", grace_seconds)
+        for execution_id in self._reserved:
+            self.ask_to_stop(execution_id, "interrupted", grace_seconds)
         if self._tasks:
             _, left = await asyncio.wait(
                 list(self._tasks.values()), timeout=grace_seconds + STOP_PATIENCE
@@ -245,8 +259,11 @@ class OrchestratorManager:
                 log.error("execution did not come to rest", task=task.get_name())
                 task.cancel()
 
+    def _take_slot(self, execution_id: str) -> None:
+        self._reserved[execution_id] = asyncio.get_running_loop().create_future()
+
     def _free(self, execution_id: str) -> None:
-        self._reserved.discard(execution_id)
+        self._reserved.pop(execution_id, None)
         self._slot_freed.set()
 
     async def _finish(self, execution_id: str, final: FinalState) -> None:

@@ -15,6 +15,7 @@ from factflow_engine.execution_spec import (
     FinalState,
     FinalStatus,
     RouteRuntime,
+    StopRequest,
     messages_only,
 )
 from factflow_engine.holding import Holder
@@ -22,7 +23,7 @@ from factflow_engine.publisher import Publisher
 from factflow_engine.recent import RecentArtefacts
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices, RouteContext
-from factflow_engine.route_processor import ReactiveRouteProcessor
+from factflow_engine.route_processor import ABANDON_SECONDS, ReactiveRouteProcessor
 from factflow_engine.stage import Stage
 from factflow_foundation import logs
 from factflow_protocols.errors import FactflowError
@@ -38,7 +39,7 @@ log = logs.logger(__name__)
 
 
 class PipelineOrchestrator:
-    """Runs one execution from `start` to its final state.
+    """Runs one execution from `start` to its final state, which `stop` brings about early.
 
     Starting an execution whose queues stand already goes on where they are: what was announced is not
     announced again, what was settled is not run again.
@@ -49,6 +50,7 @@ class PipelineOrchestrator:
         spec: ExecutionSpec,
         services: EngineServices,
         registry: AdapterRegistry,
+        stop: StopRequest,
         *,
         environ: Mapping[str, str],
         allow_private_networks: bool,
@@ -67,23 +69,27 @@ class PipelineOrchestrator:
         self._publisher = Publisher(spec, self._graph, self._scope, services)
         self._publishing: asyncio.Task[None] | None = None
         self._holder = Holder(f"{spec.execution_id}/end")
-        self._stop: asyncio.Future[tuple[FinalStatus, float]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self._stop = stop
         self._fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    async def start(self) -> None:
+    async def start(self) -> bool:
         """Open adapters, subscribe every route, begin to publish.
 
-        Raises what building or opening an adapter raises; nothing is left open then.
+        False when it was asked to stop before its adapters were open. Raises what building or opening an
+        adapter raises. In both cases nothing is left open.
         """
+        opened = False
         try:
             self._build()
-            await self._open_adapters()
-            await self._services.queue.open(self._scope, publisher=True)
+            opened = await self._open_adapters()
+            if opened:
+                await self._services.queue.open(self._scope, publisher=True)
         except BaseException:
             await self._close_adapters()
             raise
+        if not opened:
+            await self._close_adapters()
+            return False
         if self._backpressure is not None:
             self._backpressure.look()  # queues that were there before may be full
         for route_id, processor in self._processors.items():
@@ -92,11 +98,7 @@ class PipelineOrchestrator:
         self._publishing = asyncio.create_task(
             self._publish(), name=f"{self.spec.execution_id}/publisher"
         )
-
-    def stop(self, status: FinalStatus, grace_seconds: float) -> None:
-        """Ask the execution to end as `cancelled` or `interrupted`; the first request counts."""
-        if not self._stop.done():
-            self._stop.set_result((status, grace_seconds))
+        return True
 
     def pause(self, route_id: str) -> None:
         """Have a route take no more messages; a name that no route has changes nothing."""
@@ -246,18 +248,44 @@ class PipelineOrchestrator:
         if route_id in self._processors:
             self._processors[route_id].adjust()
 
-    async def _open_adapters(self) -> None:
+    async def _open_adapters(self) -> bool:
+        """Open one after the other; False as soon as the execution is asked to stop."""
         shared: dict[str, Any] = {}
         for route_id, stage in self._stages:
-            await stage.open(
-                AdapterEnvironment(
-                    execution_id=self.spec.execution_id,
-                    route=route_id,
-                    stage=stage.name,
-                    allow_private_networks=self._allow_private_networks,
-                    shared=shared,
-                )
+            if self._stop.done():
+                return False
+            environment = AdapterEnvironment(
+                execution_id=self.spec.execution_id,
+                route=route_id,
+                stage=stage.name,
+                allow_private_networks=self._allow_private_networks,
+                shared=shared,
             )
+            opening = asyncio.create_task(
+                stage.open(environment), name=f"open {route_id}/{stage.name}"
+            )
+            await self._come_to_an_end(opening)
+            if self._stop.done():
+                return False
+            opening.result()
+        return not self._stop.done()
+
+    async def _come_to_an_end(self, opening: asyncio.Task[None]) -> None:
+        """Wait until an adapter is open; once asked to stop, for the grace period at most.
+
+        One that ignores its cancellation is left behind.
+        """
+        waited_for: list[asyncio.Future[Any]] = [opening, self._stop]
+        try:
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                _, grace_seconds = self._stop.result()
+                await asyncio.wait({opening}, timeout=grace_seconds)
+        finally:
+            if opening.cancel():
+                await asyncio.wait({opening}, timeout=ABANDON_SECONDS)
+            if opening.done() and not opening.cancelled():
+                opening.exception()  # asked for, or asyncio complains of one that a stop covers
 
     async def _close_adapters(self) -> None:
         for route_id, stage in reversed(self._stages):

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
+from factflow_engine.adapter_hooks import call_hook
 from factflow_engine.adaptive_limit import AdaptiveLimit
 from factflow_engine.batching import Answer, BatchGatherer, BatchResults
 from factflow_engine.circuit_breaker import CircuitBreaker
@@ -89,9 +90,9 @@ class Stage(CallsAdapters):
             self._is_async = inspect.iscoroutinefunction(self._adapter.process)
 
     async def open(self, environment: AdapterEnvironment) -> None:
-        """Let a stateful adapter acquire what it needs."""
+        """Let a stateful adapter acquire what it needs; raises as `call_hook` does."""
         if isinstance(self._adapter, StatefulAdapter):
-            await self._adapter.open(environment)
+            await call_hook(self._adapter.open, environment)
 
     async def close(self) -> None:
         """End waiting batches and let the adapter release what it holds; a closed breaker wakes nobody."""
@@ -100,7 +101,7 @@ class Stage(CallsAdapters):
         if self._gatherer is not None:
             await self._gatherer.close()
         if isinstance(self._adapter, StatefulAdapter):
-            await self._adapter.close()
+            await call_hook(self._adapter.close)
 
     @property
     def gathering(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.config.models import PipelineGlobalConfig
-from factflow_engine.execution_spec import FinalState, MessageSource
+from factflow_engine.execution_spec import FinalState, FinalStatus, MessageSource
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution.errors import (
@@ -27,7 +27,7 @@ from factflow_execution.idempotency import IdempotentStarts
 from factflow_execution.init_payload import store_init
 from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
-from factflow_execution.launch_forms import row_of, spec_of
+from factflow_execution.launch_forms import resumption_of, row_of, spec_of
 from factflow_execution.models import (
     Cancellation,
     ExecutionDraft,
@@ -40,7 +40,6 @@ from factflow_execution.waiter import ExecutionWaiter
 from factflow_foundation import ids, keys, logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_protocols.errors import FactflowError
-from factflow_protocols.queue import Progress
 from factflow_protocols.storage import StorageProtocol
 
 UNDO_SECONDS = 2.0
@@ -84,6 +83,9 @@ class ExecutionService:
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
         """Start an execution and return it as it was entered, running.
+
+        One that was cancelled while its adapters were opened, or whose server was stopped then, is
+        returned as `cancelled` or `interrupted`.
 
         Raises `ConfigurationError` (with the report), `CodeChangedError`, `TagTakenError`,
         `LaunchRefusedError`, `InitTooLargeError`, `TooManyConcurrentExecutionsError`, `ServerStoppingError`,
@@ -156,6 +158,7 @@ class ExecutionService:
         await self._repository.request_cancel(execution_id, self._clock.now())
         launching = self._launching.get(execution_id)
         if launching is not None:
+            self._manager.ask_to_stop(execution_id, "cancelled", grace_seconds)
             await launching.wait()
         await self._manager.cancel(execution_id, grace_seconds)
         current = await self.get(execution_id)
@@ -219,7 +222,8 @@ class ExecutionService:
         """Take an interrupted execution up where it stood, as soon as there is a slot.
 
         It goes on with the queues it had, or, when these were lost, on new ones that are filled by
-        what its records say. `source` is its plan, for a replay. Raises `ExecutionStateError` when it is
+        what its records say. `source` is its plan, for a replay. One that was asked to end meanwhile is
+        returned as `cancelled` or `interrupted`. Raises `ExecutionStateError` when it is
         not interrupted (any more), and what launching raises: it stays interrupted then, and its row
         says why.
         """
@@ -233,7 +237,14 @@ class ExecutionService:
                 self._loader.load, execution.config_snapshot, execution.config_name
             )
             execution = await self._move_to_running(execution)
-            await self._manager.start(spec_of(execution, config, source, resumed=True))
+            stopped: FinalStatus | None = (
+                "cancelled"  # who asked for it saw none that could be stopped
+            )
+            if not execution.cancel_requested:
+                spec = spec_of(execution, config, source, resumed=True)
+                stopped = await self._manager.start(spec)
+            if stopped is not None:
+                await self._stopped(execution_id, stopped, recoveries=count)
         except ExecutionStateError:
             self._manager.release(execution_id)
             raise
@@ -254,23 +265,11 @@ class ExecutionService:
     async def _move_to_running(self, execution: PipelineExecution) -> PipelineExecution:
         found = await self._manager.found_in_queue(execution.execution_id, execution.generation)
         now = self._clock.now()
-        moved = await self._repository.move(
-            execution.execution_id,
-            "running",
-            Event("resumed", now, {"status": "running", "source": _source(found)}),
-            completed_at=None,
-            error_info=None,
-            recoveries=execution.recoveries + 1,
-            generation=execution.generation + (found is None),
-            last_recovery={
-                "at": now,
-                "source": _source(found),
-                "announced": None if found is None else found.announced,
-                "settled": None if found is None else found.settled,
-            },
-            # The last rows before the cut may be missing; how many is not known.
-            lineage_gap=max(execution.lineage_gap, 1),
+        values = resumption_of(execution, found, now)
+        event = Event(
+            "resumed", now, {"status": "running", "source": values["last_recovery"]["source"]}
         )
+        moved = await self._repository.move(execution.execution_id, "running", event, **values)
         if not moved:
             raise ExecutionStateError(
                 f"execution {execution.execution_id} is not interrupted any more"
@@ -296,10 +295,15 @@ class ExecutionService:
         """Tell whether nothing is started any more."""
         return self._closed
 
-    async def close(self) -> None:
-        """Start nothing from now on; returns when launches under way have come to their end."""
+    async def close(self, grace_seconds: float = 10.0) -> None:
+        """Start nothing from now on; returns when launches under way have come to their end.
+
+        An adapter that is being opened has `grace_seconds` to end; the execution is `interrupted` then.
+        """
         self._closed = True
         self.late_ends.close_begun()
+        for execution_id in self._launching:
+            self._manager.ask_to_stop(execution_id, "interrupted", grace_seconds)
         for launching in list(self._launching.values()):
             await launching.wait()
         await self.late_ends.close()
@@ -323,14 +327,28 @@ class ExecutionService:
         await self._repository.insert(execution)
         spec = spec_of(execution, config, source)
         try:
-            await self._manager.start(spec)
+            stopped = await self._manager.start(spec)
         except FactflowError:
             raise
         except Exception as error:
             # An adapter may raise anything while it opens; its words may hold its secrets.
             _log.error("launch failed", execution_id=execution_id, exc_info=error)
             raise LaunchFailedError(execution_id, error) from error
-        return execution
+        if stopped is None:
+            return execution
+        await self._stopped(execution_id, stopped)
+        return await self.get(execution_id)
+
+    async def _stopped(self, execution_id: str, status: ExecutionStatus, **values: Any) -> None:
+        """End an execution that was asked to end before it took messages; nothing of it is open."""
+        self._manager.release(execution_id)
+
+        async def end() -> None:
+            ended = await self._end(execution_id, status, **values)
+            if status == "cancelled":
+                await self._manager.discard(execution_id, ended.generation)
+
+        await self.late_ends.insist_behind(execution_id, end, UNDO_SECONDS)
 
     async def _undo(self, execution_id: str, error: BaseException) -> None:
         """Leave nothing of a launch that failed; once its row stood, the row says why.
@@ -368,7 +386,3 @@ class ExecutionService:
         if execution.ended:
             self.waiter.resolve(execution)
         return execution
-
-
-def _source(found: Progress | None) -> str:
-    return "records" if found is None else "queue"

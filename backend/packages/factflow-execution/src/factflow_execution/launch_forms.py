@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from factflow_engine.config.loader import config_hash
 from factflow_engine.config.models import PipelineGlobalConfig
 from factflow_engine.execution_spec import ExecutionSpec, MessageSource
 from factflow_execution.models import ExecutionDraft, PipelineExecution
+from factflow_protocols.queue import Progress
 
 
 def row_of(execution_id: str, draft: ExecutionDraft, started_at: float) -> PipelineExecution:
@@ -49,3 +52,24 @@ def spec_of(
         resumed=resumed,
         generation=execution.generation,
     )
+
+
+def resumption_of(
+    execution: PipelineExecution, found: Progress | None, now: float
+) -> dict[str, Any]:
+    """Return what changes in the row of an execution that is taken up again; `found` is how far its
+    queues say it is, None when they were lost."""
+    return {
+        "completed_at": None,
+        "error_info": None,
+        "recoveries": execution.recoveries + 1,
+        "generation": execution.generation + (found is None),
+        "last_recovery": {
+            "at": now,
+            "source": "records" if found is None else "queue",
+            "announced": None if found is None else found.announced,
+            "settled": None if found is None else found.settled,
+        },
+        # The last rows before the cut may be missing; how many is not known.
+        "lineage_gap": max(execution.lineage_gap, 1),
+    }

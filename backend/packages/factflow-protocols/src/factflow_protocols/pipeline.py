@@ -19,7 +19,7 @@ An adapter is one class and one config model::
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -144,14 +144,20 @@ class AdapterEnvironment:
 
 @runtime_checkable
 class StatefulAdapter(Protocol):
-    """An adapter that holds something open: `open` before the first message, `close` after the last."""
+    """An adapter that holds something open: `open` before the first message, `close` after the last.
 
-    async def open(self, environment: AdapterEnvironment) -> None:
-        """Acquire what the adapter needs; an error here fails the execution's start."""
+    Both may be `async def`, or plain functions, which run in a thread.
+    """
+
+    def open(self, environment: AdapterEnvironment) -> Awaitable[None] | None:
+        """Acquire what the adapter needs; an error here fails the execution's start.
+
+        It may be cancelled at any await (shutdown, cancel). A thread is left behind then.
+        """
         ...
 
-    async def close(self) -> None:
-        """Release it; called once, also when `open` failed half-way."""
+    def close(self) -> Awaitable[None] | None:
+        """Release it; called once, also when `open` failed half-way, was cancelled, or was left behind."""
         ...
 
 

@@ -125,7 +125,7 @@ class Container:
         await self.deleter.close()
         await self.storage_reports.close()
         await self.lineage_filler.close()
-        await self.executions.close()
+        await self.executions.close(grace_seconds)
         await self.manager.stop(grace_seconds)
         self.changes.close()
 
