@@ -1,4 +1,4 @@
-"""An adapter that blocks for ever while it is opened keeps nobody from using the server, or from stopping it."""
+"""An adapter that blocks for ever in its `open` keeps nobody from using the server, or from stopping it."""
 
 from __future__ import annotations
 

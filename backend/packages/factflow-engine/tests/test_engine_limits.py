@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from factflow_engine.message_metadata import MetadataLimit, MetadataTooLargeError
 from factflow_engine.outcome_store import ArtefactTooLargeError, OutcomeStore
 from factflow_engine.stage import StageTimeoutError
 from factflow_foundation import keys
@@ -63,3 +64,50 @@ async def test_the_limit_itself_is_allowed_and_one_byte_more_is_not(
         store.encode("x" * 11, None)
     assert (e.value.code, isinstance(e.value, PermanentError)) == ("artefact_too_large", True)
     assert store.encode("x" * 10, None).data == b"x" * 10
+
+
+METADATA = """
+version: "1.0"
+routes:
+  r:
+    inbound: {queue: q}
+    adapters: [{type: tag, config: {own: OWN}}, {type: tagged_fan, config: {sizes: SIZES}}, {type: echo}]
+    error_handling: {max_retries: 3, retry_delay_seconds: 0}
+init_message: {route: r}
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "sizes", "at"),
+    [(100, [100, 10], ""), (301, [], "tag"), (100, [10, 250], "tagged_fan")],
+    ids=["within", "of the message", "of a child with what it inherits"],
+)
+async def test_metadata_over_the_limit_fails_its_message_at_once(
+    tmp_path: Path, own: int, sizes: list[int], at: str
+) -> None:
+    async with engine_in(tmp_path, max_metadata_bytes=300) as engine:
+        text = METADATA.replace("OWN", str(own)).replace("SIZES", str(sizes))
+        execution, final = await engine.run(text)
+        assert final.progress.failed == bool(at)
+        if not at:
+            assert len(await engine.records(execution, "r", "echo")) == len(sizes)
+            return
+        [record] = await engine.records(execution, "r", at)
+        assert record.error is not None
+        assert (record.error.type, record.attempts) == ("MetadataTooLargeError", 1)
+        assert "a message may carry up to 300" in record.error.message
+        assert await engine.records(execution, "r", "echo") == []
+
+
+def test_what_is_laid_over_metadata_takes_its_place_in_the_count() -> None:
+    limit = MetadataLimit(20)
+    own = {"name": "x" * 9}
+    assert limit.added(own, {"name": "y" * 9}) == {"name": "y" * 9}  # 20 bytes of JSON
+    with pytest.raises(
+        MetadataTooLargeError, match="of 21 bytes; a message may carry up to 20"
+    ) as e:
+        limit.added(own, {"name": "y" * 10})
+    assert (e.value.code, isinstance(e.value, PermanentError)) == ("metadata_too_large", True)
+    assert limit.added({"name": "x" * 99}, {}) == {}, (
+        "what came with the message is not judged again"
+    )

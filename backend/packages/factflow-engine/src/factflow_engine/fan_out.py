@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from factflow_engine.envelope import INLINE_LIMIT
+from factflow_engine.message_metadata import MetadataLimit
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import EncodedPayload
 from factflow_engine.recent import RecentArtefacts
@@ -58,6 +59,8 @@ class Parent(NamedTuple):
     stage: str
     message_id: str
     origin_id: str
+    metadata: dict[str, Any]
+    """What each child carries too, beneath its own."""
 
 
 class _Window(NamedTuple):
@@ -81,6 +84,8 @@ class FanOut(CallsAdapters):
         target: Target,
         recent: RecentArtefacts,
         hold: Hold,
+        *,
+        metadata_limit: MetadataLimit,
     ) -> None:
         self.label = f"{parent.route}/{parent.stage}"
         self._store = store
@@ -88,6 +93,7 @@ class FanOut(CallsAdapters):
         self._target = target
         self._recent = recent
         self._hold = hold
+        self._metadata_limit = metadata_limit
         self._writing: deque[_Window] = deque()
         self._names = ids.ChildNames()
         self._inline_bytes = 0
@@ -164,7 +170,7 @@ class FanOut(CallsAdapters):
             input_hash=artefact.sha256,
             content_type=artefact.content_type,
             name=name,
-            metadata=plain_metadata(item.metadata),
+            metadata=self._metadata_limit.added(parent.metadata, item.metadata),
         )
         return child, artefact
 
@@ -184,20 +190,6 @@ class FanOut(CallsAdapters):
             key = children_key(own, len(self._result.children_keys) + 1)
             name = await self._hold(self._store.write_children, key, children)
             self._result.children_keys.append(name)
-
-
-def plain_metadata(metadata: Any) -> dict[str, Any]:
-    """Return metadata as JSON-able data. Raises `PermanentError` when it is not."""
-    if not metadata:
-        return {}
-    try:
-        plain = msgspec.json.decode(msgspec.json.encode(dict(metadata)))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PermanentError(
-            f"the adapter returned metadata that JSON cannot hold: {error}",
-            hint="metadata is a mapping of names to text, numbers, lists and mappings",
-        ) from error
-    return dict(plain)
 
 
 async def _iterate(emitted: EmittedItems) -> AsyncIterator[Any]:

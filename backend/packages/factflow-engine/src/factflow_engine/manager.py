@@ -16,6 +16,7 @@ from factflow_engine.execution_spec import (
     TooManyConcurrentExecutionsError,
     messages_only,
 )
+from factflow_engine.message_metadata import MetadataLimit
 from factflow_engine.orchestrator import PipelineOrchestrator
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.registry import AdapterRegistry
@@ -51,6 +52,7 @@ class OrchestratorManager:
         on_finished: Callable[[str, FinalState], Awaitable[None]],
         max_concurrent_executions: int = DEFAULT_LIMIT,
         max_artefact_bytes: int | None = None,
+        max_metadata_bytes: int | None = None,
         allow_private_networks: bool = False,
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
@@ -59,6 +61,7 @@ class OrchestratorManager:
         self._services = EngineServices(
             queue=queue,
             store=OutcomeStore(storage, max_artefact_bytes),
+            metadata_limit=MetadataLimit(max_metadata_bytes),
             lineage=lineage,
             clock=clock or SystemClock(),
             watch=StallWatch(),

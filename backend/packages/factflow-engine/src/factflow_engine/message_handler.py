@@ -15,7 +15,7 @@ from factflow_engine import payloads
 from factflow_engine.announcing import announce
 from factflow_engine.circuit_breaker import BreakerOpenError
 from factflow_engine.dead_letters import keep_dead_letter
-from factflow_engine.fan_out import FannedOut, FanOut, Parent, plain_metadata
+from factflow_engine.fan_out import FannedOut, FanOut, Parent
 from factflow_engine.lineage_rows import row_of
 from factflow_engine.outcome_draft import OutcomeDraft, Work
 from factflow_engine.payloads import EncodedPayload
@@ -133,8 +133,8 @@ class MessageHandler:
             draft.outcome = "filtered"
             return
         draft.metadata = dict(draft.work.metadata)
-        if result.metadata:
-            draft.metadata |= plain_metadata(result.metadata)
+        limit = self._context.metadata_limit
+        draft.metadata |= limit.added(draft.metadata, result.metadata)
         if result.emitted is None:
             draft.outcome = "stored"
             draft.artefact = self._context.store.encode(result.payload, result.content_type)
@@ -148,10 +148,12 @@ class MessageHandler:
                 draft.stage.name,
                 draft.work.envelope.message_id,
                 draft.work.envelope.origin_id,
+                draft.metadata,
             ),
             self._context.target_after(draft.stage.name),
             self._context.recent,
             self._hold,
+            metadata_limit=limit,
         )
         if isinstance(result.emitted, Sequence):
             draft.fanned_out = await fan_out.store(result.emitted)

@@ -9,6 +9,7 @@ from factflow_engine.backpressure import Backpressure
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.fan_out import Target
 from factflow_engine.holding import Holder
+from factflow_engine.message_metadata import MetadataLimit
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.recent import RecentArtefacts
 from factflow_engine.retry_policy import RetryPolicy
@@ -27,6 +28,7 @@ class EngineServices:
 
     queue: QueueProtocol
     store: OutcomeStore
+    metadata_limit: MetadataLimit
     lineage: LineageService
     clock: Clock
     watch: StallWatch
@@ -59,6 +61,7 @@ class RouteContext:
         self.is_replay = is_replay
         self.queue = services.queue
         self.store = services.store
+        self.metadata_limit = services.metadata_limit
         self.lineage = services.lineage
         self.clock = services.clock
         self.gate = services.gate

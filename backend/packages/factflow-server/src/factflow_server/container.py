@@ -198,6 +198,7 @@ async def _join(
         on_finished=on_finished,
         max_concurrent_executions=settings.max_concurrent_executions,
         max_artefact_bytes=settings.max_artefact_bytes,
+        max_metadata_bytes=settings.max_metadata_bytes,
         allow_private_networks=settings.allow_private_networks,
         clock=clock,
         tracer=tracer,

@@ -57,6 +57,8 @@ class ServerSettings(BaseSettings):
     """Of an execution's init payload: the YAML's with what was laid over it."""
     max_artefact_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024 * 1024
     """Of one artefact; a message whose stage makes a larger one fails."""
+    max_metadata_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024
+    """Of what a message carries beside its payload, as JSON; one that is given more fails."""
     api_tokens: SecretStr | None = None
     """`name:scope:token,…`; without any, only loopback is listened on."""
     api_tokens_file: Path | None = None

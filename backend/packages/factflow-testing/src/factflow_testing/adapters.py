@@ -72,6 +72,41 @@ class FanAdapter:
             yield self._child(number)
 
 
+class TagConfig(AdapterConfigModel):
+    own: int = 0
+
+
+@register_adapter_type("tag", config=TagConfig)
+class TagAdapter:
+    """Attaches metadata of `own` bytes of JSON."""
+
+    def __init__(self, config: TagConfig) -> None:
+        self._own = config.own
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        return AdapterResult(
+            context.payload, metadata={"own": "x" * (self._own - len('{"own":""}'))}
+        )
+
+
+class TaggedFanConfig(AdapterConfigModel):
+    sizes: list[int] = Field(default_factory=list)
+
+
+@register_adapter_type("tagged_fan", config=TaggedFanConfig)
+class TaggedFanAdapter:
+    """Emits a child for each size, with metadata of so many characters."""
+
+    ends_messages: ClassVar[bool] = True
+
+    def __init__(self, config: TaggedFanConfig) -> None:
+        self._sizes = config.sizes
+
+    async def process(self, _context: PipelineContext) -> AdapterResult:
+        children = [Emitted({"n": n}, metadata={"tag": "x" * n}) for n in self._sizes]
+        return AdapterResult(emitted=children)
+
+
 class FailConfig(AdapterConfigModel):
     numbers: list[int] = Field(default_factory=list)
     """Which children fail; all when empty."""

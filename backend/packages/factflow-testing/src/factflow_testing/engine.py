@@ -131,6 +131,7 @@ async def engine_in(
     writer: Literal["thread", "process"] = "thread",
     packed: bool = False,
     max_artefact_bytes: int | None = None,
+    max_metadata_bytes: int | None = None,
     wrap_storage: Callable[[StorageProtocol], StorageProtocol] = lambda store: store,
 ) -> AsyncIterator[EngineUnderTest]:
     """Open an engine on a folder; a second one on the same folder finds what the first left."""
@@ -157,6 +158,7 @@ async def engine_in(
         on_finished=on_finished or finished,
         max_concurrent_executions=limit,
         max_artefact_bytes=max_artefact_bytes,
+        max_metadata_bytes=max_metadata_bytes,
         clock=clock,
     )
     engine = EngineUnderTest(

@@ -15,6 +15,7 @@ from factflow_protocols.pipeline import (
     PipelineContext,
     register_adapter_type,
 )
+from factflow_testing.waiting import eventually
 
 
 class DoorConfig(AdapterConfigModel):
@@ -55,8 +56,7 @@ class Waits(_Saying):
 
     async def open(self, _environment: AdapterEnvironment) -> None:
         self._say("opens")
-        while self._shut:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not self._shut, seconds=3600.0)
 
     async def close(self) -> None:
         self._say("closed")

@@ -20,6 +20,8 @@ from factflow_protocols.pipeline import (
 )
 
 MARKDOWN_TYPE = "text/markdown; charset=utf-8"
+MAX_TITLE = 500
+"""Characters of a title that travel on as metadata: a page may call anything its title."""
 
 
 def _known_selector(selector: str) -> str:
@@ -135,7 +137,7 @@ def _no_text(html: str) -> PermanentError:
 def _facts(converted: Markdown, text: str) -> dict[str, Any]:
     """Return what travels on with the markdown; nothing that is empty covers earlier metadata."""
     facts = {
-        "title": converted.title,
+        "title": converted.title[:MAX_TITLE],
         "language": converted.language,
         "headings": len(find_headings(text)),
         "main_content": converted.found_by,

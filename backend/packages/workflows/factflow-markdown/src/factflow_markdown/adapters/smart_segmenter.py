@@ -20,6 +20,8 @@ from factflow_protocols.pipeline import (
 )
 
 _LONGEST_PATH = 160
+MAX_HEADING = 500
+"""Characters of a heading that travel on as metadata."""
 
 
 class SmartSegmenterConfig(AdapterConfigModel):
@@ -97,7 +99,7 @@ def _children(segments: list[Segment]) -> Iterator[Emitted]:
             "end": segment.end,
         }
         metadata = {
-            "heading_path": list(segment.heading_path),
+            "heading_path": [heading[:MAX_HEADING] for heading in segment.heading_path],
             "ordinal": segment.ordinal,
             "token_count": segment.token_count,
             "segments": len(segments),
