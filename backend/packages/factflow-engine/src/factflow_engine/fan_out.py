@@ -16,10 +16,10 @@ from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.payloads import EncodedPayload
 from factflow_engine.recent import RecentArtefacts
 from factflow_engine.stall_watch import CallsAdapters
-from factflow_foundation import ids
+from factflow_foundation import ids, logs
 from factflow_foundation.keys import children_key, stage_key
 from factflow_foundation.records import Child
-from factflow_protocols.errors import PermanentError
+from factflow_protocols.errors import PermanentError, StorageError
 from factflow_protocols.pipeline import Emitted, EmittedItems
 
 LISTED_IN_RECORD = 200
@@ -30,6 +30,8 @@ WINDOWS_AT_ONCE = 3
 """Children are written by the window of `WRITES_AT_ONCE`; so many windows are under way."""
 INLINE_TOTAL = 8 * 1024 * 1024
 """Bytes of small payloads kept to ride along in envelopes instead of being read back."""
+
+log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,10 @@ class Parent(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """Children whose artefacts are being written; `writes` gives their names."""
+    """Children whose artefacts are being written; each of `writes` gives a name."""
 
     prepared: list[tuple[Child, EncodedPayload]]
-    writes: asyncio.Future[list[str]]
+    writes: list[asyncio.Task[str]]
 
 
 Hold = Callable[..., Coroutine[Any, Any, str]]
@@ -102,38 +104,71 @@ class FanOut(CallsAdapters):
     async def store(self, emitted: EmittedItems) -> FannedOut:
         """Store every child and return them in the order they were emitted.
 
-        Raises what the adapter's iterator raises.
+        Raises what the adapter's iterator raises, and `PermanentError` for a child that cannot be stored.
+        What was stored by then is removed again, unless this is cancelled or the store is in trouble.
         """
-        window: list[Emitted] = []
         try:
-            async for item in _iterate(emitted):
-                window.append(item if isinstance(item, Emitted) else Emitted(item))
-                if len(window) == WRITES_AT_ONCE:
-                    await self._begin(window)
-                    window = []
-            await self._begin(window)
-            while self._writing:
-                await self._finish_one()
+            await self._store_all(emitted)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            await self._remove_all()
+            raise
         finally:
             # After an error or a cancellation none may be left behind, waiting for a store in trouble.
-            for window_begun in self._writing:
-                window_begun.writes.cancel()
-            begun = [window_begun.writes for window_begun in self._writing]
-            await asyncio.gather(*begun, return_exceptions=True)
+            writes = [write for window in self._writing for write in window.writes]
+            for write in writes:
+                write.cancel()
+            await asyncio.gather(*writes, return_exceptions=True)
+        return self._result
+
+    async def _store_all(self, emitted: EmittedItems) -> None:
+        window: list[Emitted] = []
+        async for item in _iterate(emitted):
+            window.append(item if isinstance(item, Emitted) else Emitted(item))
+            if len(window) == WRITES_AT_ONCE:
+                await self._begin(window)
+                window = []
+        await self._begin(window)
+        while self._writing:
+            await self._finish_one()
         if self._result.children_keys or self._result.count > LISTED_IN_RECORD:
             await self._write_list()
-        return self._result
+
+    async def _remove_all(self) -> None:
+        """Remove what this try has stored.
+
+        A write makes a name or leaves a taken one alone, so these names are of this try, and the only
+        record that could have named them will not be written. What a try leaves that died, or whose record
+        was refused after it may have come to stand, looks the same and is not: that is left to the audit.
+        """
+        writes = [write for window in self._writing for write in window.writes]
+        ended = await asyncio.gather(*writes, return_exceptions=True)
+        try:
+            await self._remove([name for name in ended if isinstance(name, str)])
+            await self._remove([child.input_key for child in self._result.children])
+            for key in self._result.children_keys:
+                listed = await self._store.listed_children(key)
+                await self._remove([child.input_key for child in listed])
+                await self._store.storage.delete(key)
+        except StorageError as error:
+            log.warning("left behind by a fan-out", stage=self.label, reason=error.message)
+
+    async def _remove(self, names: list[str]) -> None:
+        for start in range(0, len(names), WRITES_AT_ONCE):
+            some = names[start : start + WRITES_AT_ONCE]
+            for name in some:
+                self._recent.take(name)  # the next try may make the same name for something else
+            await asyncio.gather(*map(self._store.storage.delete, some))
 
     async def _begin(self, window: list[Emitted]) -> None:
         """Begin to write some children together, so that they share the store's batches; the next ones
         are made ready while these are written."""
         prepared = [self._prepare(item) for item in window]
-        writes = asyncio.gather(
-            *(
-                self._hold(self._store.write_child, child.input_key, artefact)
-                for child, artefact in prepared
-            )
-        )
+        writes = [
+            asyncio.create_task(self._hold(self._store.write_child, child.input_key, artefact))
+            for child, artefact in prepared
+        ]
         self._writing.append(_Window(prepared, writes))
         if len(self._writing) == WINDOWS_AT_ONCE:
             await self._finish_one()
@@ -141,7 +176,7 @@ class FanOut(CallsAdapters):
     async def _finish_one(self) -> None:
         """Wait for the window that was begun first."""
         prepared, writes = self._writing[0]
-        names = await writes
+        names = await asyncio.gather(*writes)
         self._writing.popleft()
         for (child, artefact), name in zip(prepared, names, strict=True):
             stored = child
@@ -184,12 +219,13 @@ class FanOut(CallsAdapters):
 
     async def _write_list(self) -> None:
         """Move the children gathered so far into an object of their own."""
-        children, self._result.children = self._result.children, []
+        children = self._result.children
         if children:
             own = stage_key(*self._parent[:4])
             key = children_key(own, len(self._result.children_keys) + 1)
             name = await self._hold(self._store.write_children, key, children)
             self._result.children_keys.append(name)
+            self._result.children = []
 
 
 async def _iterate(emitted: EmittedItems) -> AsyncIterator[Any]:

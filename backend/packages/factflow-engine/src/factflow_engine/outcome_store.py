@@ -166,9 +166,10 @@ class OutcomeStore:
         if record.children:
             yield listed
         for key in record.children_keys:
-            yield partial(self._children_in, key)
+            yield partial(self.listed_children, key)
 
-    async def _children_in(self, key: str) -> list[Child]:
+    async def listed_children(self, key: str) -> list[Child]:
+        """Return the children that an object of their own lists; raises as `children` does."""
         try:
             return _children.decode(await self.storage.read(key))
         except msgspec.DecodeError as error:

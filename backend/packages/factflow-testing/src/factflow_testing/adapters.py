@@ -107,6 +107,38 @@ class TaggedFanAdapter:
         return AdapterResult(emitted=children)
 
 
+class SpoiltFanConfig(AdapterConfigModel):
+    count: int = 3
+    how: str = "raise"
+    """What is wrong with the last child: `large` payload, `metadata`, or an iterator that has to `raise`."""
+    until_attempt: int = 1_000_000
+    """The first attempt that succeeds."""
+
+
+@register_adapter_type("spoilt_fan", config=SpoiltFanConfig)
+class SpoiltFanAdapter:
+    """Emits children of 6 KB that carry the attempt, and then one that cannot be stored."""
+
+    ends_messages: ClassVar[bool] = True
+
+    def __init__(self, config: SpoiltFanConfig) -> None:
+        self._config = config
+
+    async def process(self, context: PipelineContext) -> AdapterResult:
+        return AdapterResult(emitted=self._stream(context.attempt))
+
+    async def _stream(self, attempt: int) -> AsyncIterator[Emitted]:
+        for number in range(self._config.count):
+            payload = {"n": number, "attempt": attempt, "filling": "x" * 6_000}
+            yield Emitted(payload, key=f"item-{number}")
+        if attempt >= self._config.until_attempt:
+            return
+        if self._config.how == "raise":
+            raise ValueError("it broke off")
+        many = "x" * 100_000
+        yield Emitted(many) if self._config.how == "large" else Emitted("", metadata={"all": many})
+
+
 class FailConfig(AdapterConfigModel):
     numbers: list[int] = Field(default_factory=list)
     """Which children fail; all when empty."""
