@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,28 @@ def test_a_pause_is_over_from_the_moment_that_is_written(
         ended = server.end_of(execution)
         assert (ended["status"], ended["message_count"]) == ("completed", 1 + 4 + 4)
         assert ended["recoveries"] == 1
+
+
+@pytest.mark.long
+def test_a_pause_with_an_end_outlives_a_kill_and_ends_in_its_time(
+    tmp_path: Path, adapters: tuple[str, ...]
+) -> None:
+    with ServerProcess(tmp_path, *adapters) as server:
+        server.cli("pipeline", "pause", "down", "--until", "1h").done()
+        execution = start(server)
+        waits_at_down(server, execution)
+        pause = server.cli("pipeline", "pause", "down", "--until", "8s").done()["pause"]
+        assert server.kill() == -signal.SIGKILL
+    until = datetime.fromisoformat(pause["until"])
+    with ServerProcess(tmp_path, *adapters) as server:
+        pauses = server.get("/pipelines")["pauses"]
+        assert pauses == [pause] or datetime.now(UTC) >= until  # on a slow machine it is over now
+        ended = server.end_of(execution)
+        assert (ended["status"], ended["recoveries"]) == ("completed", 1)
+        assert server.get("/pipelines")["pauses"] == []
+        rows = server.rows(execution, stage="last")
+        assert len(rows) == 4
+        assert min(datetime.fromisoformat(row["started_at"]) for row in rows) >= until
 
 
 @pytest.mark.long

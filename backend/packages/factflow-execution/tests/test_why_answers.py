@@ -252,3 +252,101 @@ async def test_what_nobody_knows_is_not_found(platform: Platform) -> None:
     for subject, of in (("nothing", None), ("nothing", run), ("down", None)):
         with pytest.raises(SubjectNotFoundError):
             await platform.why.resolve(subject, of)
+
+
+def bounded(door: Path) -> str:
+    """`seed` feeds `up`, which feeds `down`: more than four there hold the others back."""
+    return f"""\
+version: "1.0"
+init_message: {{route: seed, payload: {{}}}}
+routes:
+  seed:
+    inbound: {{queue: seed_in}}
+    adapters: [{{type: fan, config: {{count: 20}}}}]
+    outbound: up_in
+  up:
+    inbound: {{queue: up_in, concurrency: 1, prefetch: 1}}
+    adapters: [{{type: echo}}]
+    outbound: down_in
+  down:
+    inbound: {{queue: down_in, concurrency: 1, prefetch: 1}}
+    adapters: [{{type: wait_for, stage: gate, config: {{path: '{door}'}}}}]
+    backpressure: {{max_queued: 4}}
+"""
+
+
+async def test_what_is_crowded_downstream_is_why_a_route_is_held_back(
+    platform: Platform, tmp_path: Path
+) -> None:
+    run = (await platform.start(bounded(tmp_path / "door"))).execution_id
+
+    async def at_rest() -> Answer | None:
+        answer = await platform.why.route("up", run)
+        oldest = [below.stage for cause in answer.causes for below in cause.because]
+        busy = next(r for r in platform.engine.manager.runtime(run) if r.route_id == "up").in_flight
+        return None if busy or oldest != ["gate"] else answer
+
+    answer = await eventually(at_rest)
+    assert chain(answer) == ["held_back", "in_work"]
+    [held] = answer.causes
+    assert "route down" in held.sentence
+    assert "over its max_queued of 4" in held.sentence
+    assert chain(await platform.why.execution(run))[:2] == ["waiting", "held_back"]
+    depths = {each.route_id: each.ready for each in platform.engine.manager.runtime(run)}
+    assert f"{depths['down']} messages waiting" in held.sentence
+    (tmp_path / "door").touch()
+    assert chain(await platform.why.execution((await platform.end(run)).execution_id)) == ["done"]
+
+
+async def test_an_open_breaker_is_why_messages_wait(platform: Platform, tmp_path: Path) -> None:
+    service = f"{{type: service, stage: ask, config: {{path: '{tmp_path / 'service'}'}}}}"
+    breaker = "circuit_breaker: {failures: 2, probe_after_seconds: 3600}"
+    run = (await platform.start(two_routes(service, breaker))).execution_id
+    answer = await comes_to(platform, "down", "breaker_open", of=run)
+    [cause] = answer.causes
+    assert (cause.stage, cause.until is not None) == ("ask", True)
+    assert "after 2 failures" in cause.sentence
+    assert "the service is down" in cause.sentence
+    await comes_to(platform, run, "waiting", "breaker_open")
+
+    async def one_waits() -> bool:
+        answers = [await platform.why.message(each) for each in await children(platform, run)]
+        return any(chain(each) == ["in_queue", "breaker_open"] for each in answers)
+
+    await eventually(one_waits)
+
+
+async def test_a_damaged_or_missing_object_is_why_its_message_failed(tmp_path: Path) -> None:
+    """What was stored of three messages is damaged, deleted and left alone while no server runs."""
+    pipeline = two_routes("{type: echo}").replace(
+        "{type: fan, config: {count: 3}}",
+        "{type: spoilt_fan, stage: fan, config: {until_attempt: 0}}",
+    )
+    async with platform_in(tmp_path) as platform:
+        await platform.pauses.pause("down")
+        run = (await platform.start(pipeline)).execution_id
+        await comes_to(platform, run, "waiting", "paused")
+        [record] = await platform.engine.records(run, "up", "fan")
+    files = [tmp_path / "storage" / child.input_key for child in record.children]
+    damaged, missing, whole = [child.message_id for child in record.children]
+    files[0].write_bytes(files[0].read_bytes().replace(b"xxx", b"yyy"))
+    files[1].unlink()
+    async with platform_in(tmp_path) as platform:
+        await comes_to(platform, run, "waiting", "paused")
+        await platform.pauses.resume("down")
+        assert (await platform.end(run)).failed_count == 2
+        answer = await platform.why.execution(run)
+        assert answer.causes[0].code == "messages_failed"
+        below = {cause.code: cause.sentence for cause in answer.causes[0].because}
+        assert below.keys() == {"object_damaged", "artefact_missing"}
+        assert "ObjectDamagedError" in below["object_damaged"]
+        assert chain(await platform.why.message(damaged)) == ["object_damaged"]
+        assert chain(await platform.why.message(missing)) == ["artefact_missing"]
+        assert chain(await platform.why.message(whole)) == ["done"]
+        [echoed] = [r for r in await platform.engine.records(run, "down", "echo") if r.output_key]
+        await platform.engine.lineage.flush()
+        await platform.engine.lineage.delete_execution(run)
+        (tmp_path / "storage" / f"{echoed.key}.meta.json").write_bytes(b"{half a rec")
+        told = await platform.why.resolve(whole, run)
+        assert told.causes[0].code == "object_damaged"
+        assert echoed.key in told.causes[0].sentence
