@@ -98,6 +98,11 @@ EXECUTIONS: dict[str, tuple[ExecutionFacts, str, str]] = {
         "cancel_requested",
         "3 messages in hand may end within the grace period",
     ),
+    "asked to end while it starts": (
+        facts("running", launching=True, runs_here=False, cancel_requested=True),
+        "cancel_requested",
+        "what is being opened may end within the grace period",
+    ),
     "asked to end while interrupted": (
         facts("interrupted", cancel_requested=True),
         "cancel_requested",

@@ -91,7 +91,8 @@ def _cause(
 def _running(facts: ExecutionFacts) -> tuple[Cause, ...]:
     wait = f"factflow execution wait {facts.name}"
     if facts.launching and not facts.runs_here:
-        return (_cause(facts, "starting", f"{facts.name} starts: its adapters are opened", wait),)
+        words = f"{facts.name} starts: its adapters are opened"
+        return (*_cancelling(facts), _cause(facts, "starting", words, wait))
     if facts.end_unwritten is not None:
         words = f"{facts.name} has ended, but that cannot be written: {told(facts.end_unwritten)}"
         return (_cause(facts, "end_not_written", words, "factflow system health"),)
@@ -109,7 +110,8 @@ def _cancelling(facts: ExecutionFacts) -> Iterator[Cause]:
     if not facts.execution.cancel_requested:
         return
     in_hand = sum(route.runtime.in_flight for route in facts.routes.values())
-    words = f"it was asked to end: {counted(in_hand, 'message')} in hand may end within the grace period"
+    what = f"{counted(in_hand, 'message')} in hand" if facts.runs_here else "what is being opened"
+    words = f"it was asked to end: {what} may end within the grace period"
     get = f"factflow execution get {facts.name}"
     yield _cause(facts, "cancel_requested", words, get, count=in_hand)
 
