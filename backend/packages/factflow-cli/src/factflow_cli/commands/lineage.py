@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from factflow_cli import terminal
-from factflow_cli.api import path, rows
+from factflow_cli.api import Json, path, rows
 from factflow_cli.command import command, group
 from factflow_cli.commands import audits
 from factflow_cli.durations import point_in_time
@@ -19,6 +19,7 @@ from factflow_cli.lineage_view import (
     draw_row,
     print_rows_total,
 )
+from factflow_cli.listing import AllOption, show_listing
 from factflow_cli.session import Session
 from factflow_cli.tables import print_table
 
@@ -63,6 +64,7 @@ CursorOption = Annotated[
     "factflow lineage list --execution EXECUTION_ID --status failed",
     "factflow lineage list --execution ID --adapter web_scraper --limit 20",
     "factflow lineage list --since 1h --where lang=en",
+    "factflow lineage list --execution ID --all --output jsonl | jq -r .id",
 )
 def list_rows(
     session: Session,
@@ -92,10 +94,14 @@ def list_rows(
     limit: LimitOption = 50,
     offset: OffsetOption = 0,
     cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List lineage rows: one per message and stage."""
-    answer = session.api.get(
+    show_listing(
+        session,
         "/lineage",
+        "entries",
+        _draw_rows,
         execution_id=execution,
         route_id=route,
         stage=stage,
@@ -111,21 +117,15 @@ def list_rows(
         started_after=point_in_time(since),
         started_before=point_in_time(until),
         sort_order=order,
-        limit=limit,
+        limit=None if everything else limit,
         offset=offset,
         cursor=cursor,
     )
-    _show_rows(session, answer, "rows")
 
 
-def _show_rows(session: Session, answer: Row, noun: str, offset: int = 0) -> None:
-    entries = rows(answer, "entries")
-
-    def draw() -> None:
-        print_table(LIST_COLUMNS, entries)
-        print_rows_total({"offset": offset, **answer}, len(entries), noun)
-
-    session.show(answer, draw)
+def _draw_rows(answer: Row, entries: list[Json]) -> None:
+    print_table(LIST_COLUMNS, entries)
+    print_rows_total(answer, len(entries), "rows")
 
 
 @command(app, "get", "factflow lineage get LINEAGE_ID")
@@ -174,10 +174,21 @@ def batch(
     batch_id: Annotated[str, typer.Argument(metavar="BATCH_ID", help="As in a row's batch_id.")],
     limit: LimitOption = 1000,
     offset: OffsetOption = 0,
+    *,
+    cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List the rows that one call of a batch adapter handled."""
-    answer = session.api.get("/lineage", batch_id=batch_id, limit=limit, offset=offset)
-    _show_rows(session, answer, "rows")
+    show_listing(
+        session,
+        "/lineage",
+        "entries",
+        _draw_rows,
+        batch_id=batch_id,
+        limit=None if everything else limit,
+        offset=offset,
+        cursor=cursor,
+    )
 
 
 @command(app, "children", "factflow lineage children LINEAGE_ID")
@@ -186,13 +197,20 @@ def children(
     lineage_id: LineageId,
     limit: LimitOption = 1000,
     offset: OffsetOption = 0,
+    *,
     cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List the rows that a message led to directly."""
-    answer = session.api.get(
-        path("lineage", lineage_id, "children"), limit=limit, offset=offset, cursor=cursor
+    show_listing(
+        session,
+        path("lineage", lineage_id, "children"),
+        "entries",
+        _draw_rows,
+        limit=None if everything else limit,
+        offset=offset,
+        cursor=cursor,
     )
-    _show_rows(session, answer, "rows", offset)
 
 
 @command(
@@ -218,10 +236,21 @@ def failures(
     limit: LimitOption = 50,
     offset: OffsetOption = 0,
     cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List the most recent failures, of all executions or one."""
-    answer = session.api.get(
+
+    def draw(answer: Row, entries: list[Json]) -> None:
+        draw_failures(entries)
+        print_rows_total(answer, len(entries), "failures")
+        if entries:
+            terminal.say(f"next: factflow lineage chain {entries[0].get('id')}")
+
+    show_listing(
+        session,
         "/lineage/failures",
+        "entries",
+        draw,
         execution_id=execution,
         route_id=route,
         stage=stage,
@@ -232,19 +261,10 @@ def failures(
         error_type=error_type,
         started_after=point_in_time(since),
         started_before=point_in_time(until),
-        limit=limit,
+        limit=None if everything else limit,
         offset=offset,
         cursor=cursor,
     )
-    entries = rows(answer, "entries")
-
-    def draw() -> None:
-        draw_failures(entries)
-        print_rows_total(answer, len(entries), "failures")
-        if entries:
-            terminal.say(f"next: factflow lineage chain {entries[0].get('id')}")
-
-    session.show(answer, draw)
 
 
 @command(app, "stats", "factflow lineage stats --execution EXECUTION_ID")
