@@ -74,3 +74,19 @@ def test_a_key_starts_one_execution_however_often_it_is_typed(
     replay = ("execution", "replay", ran, "--only", "failed", "--idempotency-key", "operating-3")
     first, again = (typed(server, *replay).done()["execution_id"] for _ in range(2))
     assert first == again
+
+
+def test_an_audit_agrees_with_what_was_deleted_on_purpose(
+    server: ServerProcess, typed: Typed
+) -> None:
+    """Told as deleted, with its day; a deep audit and a repair change nothing of it."""
+    execution = server.run(server.create(FANNING.replace("1200", "20")))
+    server.end_of(execution)
+    named = typed(server, "lineage", "audit", "-e", execution).done()["artefacts"]
+    typed(server, "execution", "delete", execution, "--artefacts-only", "--yes").done()
+    for how in ((), ("--deep",), ("--repair",)):
+        told = typed(server, "lineage", "audit", "-e", execution, *how).done()
+        assert (told["clean"], told["artefacts_deleted"]) == (True, named)
+        assert told["deletion"]["deleted_at"]
+    typed(server, "execution", "delete", execution, "--yes").done()
+    assert "deleted" in typed(server, "lineage", "audit", "-e", execution).refused(7)

@@ -108,14 +108,16 @@ class Api:
 
     @contextmanager
     def events(
-        self, where: str, *, last_id: str | None = None, **query: Any
+        self, where: str, /, body: Any = None, *, last_id: str | None = None, **query: Any
     ) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
-        """Yield the events of a stream, which is silent for `SILENCE_SECONDS` at most while all is well."""
+        """Yield the events of a stream, which is silent for `SILENCE_SECONDS` at most while all is well. With
+        a body it is asked for by POST."""
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_id is not None:
             headers["Last-Event-ID"] = last_id
+        method = "GET" if body is None else "POST"
         with self._answer(
-            "GET", where, query=query, headers=headers, seconds=SILENCE_SECONDS
+            method, where, body=body, query=query, headers=headers, seconds=SILENCE_SECONDS
         ) as response:
             kind = response.headers.get("content-type", "")
             if response.status_code != 204 and not kind.startswith("text/event-stream"):

@@ -295,6 +295,7 @@ async def _join(
             store=OutcomeStore(storage),
             manager=manager,
             filler=lineage_filler,
+            deletions=deletions,
         ),
         deleter=ExecutionDeleter(
             executions=executions,

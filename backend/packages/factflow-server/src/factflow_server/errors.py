@@ -117,7 +117,14 @@ def internal_error(error: BaseException) -> JSONResponse:
     )
 
 
-async def _domain_error(request: Request, error: Exception) -> JSONResponse:
+async def answer_to(request: Request, error: BaseException) -> JSONResponse:
+    """Return what the client is told of an error that comes after its answer has begun."""
+    if isinstance(error, OperationalError):
+        return await _database_error(request, error)
+    return await _domain_error(request, error)
+
+
+async def _domain_error(request: Request, error: BaseException) -> JSONResponse:
     if not isinstance(error, FactflowError):
         return internal_error(error)
     status = STATUS.get(error.code)
