@@ -134,6 +134,19 @@ def test_a_search_that_came_to_its_bound_says_how_to_go_on(
     assert "0 rows shown, 50000 looked at; there may be more: --cursor W10" in done.text
 
 
+def test_statistics_are_narrowed_as_listings_are(server: Any, stub: Any, factflow: Run) -> None:
+    """By execution, place, status and time; over all executions when none is named."""
+    narrowing = ("--route", "crawl", "--stage", "s", "--adapter", "a", "--status", "failed")
+    assert factflow("lineage", "stats", *narrowing, "--since", "2026-03-01").code == 0
+    assert server.asked[-1].query == {
+        "route_id": "crawl",
+        "stage": "s",
+        "adapter": "a",
+        "status": "failed",
+        "started_after": "2026-03-01",
+    }
+
+
 def test_times_may_be_told_as_ago(server: Any, factflow: Run) -> None:
     """`--since 1h` is a moment by the time the server hears of it."""
     factflow("lineage", "failures", "--since", "1h30m", "--until", "2026-03-01")

@@ -29,6 +29,8 @@ Row = Mapping[str, Any]
 LineageId = Annotated[
     str, typer.Argument(metavar="LINEAGE_ID", help="Id of a lineage row, or of a message.")
 ]
+STATS_SECONDS = 600
+"""How long an answer may take that goes through millions of rows."""
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")]
 OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")]
 
@@ -39,6 +41,10 @@ ExecutionOption = Annotated[
 RouteOption = Annotated[str | None, typer.Option("--route", help="Route id.")]
 StageOption = Annotated[str | None, typer.Option("--stage", help="Stage name.")]
 AdapterOption = Annotated[str | None, typer.Option("--adapter", help="Adapter type.")]
+StatusOption = Annotated[
+    str | None,
+    typer.Option("--status", help="pending, processing, completed, failed or cancelled."),
+]
 UrlOption = Annotated[str | None, typer.Option("--url", help="Part of the URL in the metadata.")]
 TitleOption = Annotated[str | None, typer.Option("--title", help="Part of the title.")]
 WhereOption = Annotated[
@@ -73,10 +79,7 @@ def list_rows(
     route: RouteOption = None,
     stage: StageOption = None,
     adapter: AdapterOption = None,
-    status: Annotated[
-        str | None,
-        typer.Option("--status", help="pending, processing, completed, failed or cancelled."),
-    ] = None,
+    status: StatusOption = None,
     outcome: Annotated[
         str | None, typer.Option("--outcome", help="stored, fanned_out, filtered, failed, passed.")
     ] = None,
@@ -267,13 +270,40 @@ def failures(
     )
 
 
-@command(app, "stats", "factflow lineage stats --execution EXECUTION_ID")
+@command(
+    app,
+    "stats",
+    "factflow lineage stats --execution EXECUTION_ID",
+    "factflow lineage stats --adapter web_scraper",
+    "factflow lineage stats --status failed --since 24h",
+)
 def stats(
     session: Session,
-    execution: Annotated[str, typer.Option("--execution", "-e", help="Execution id.")],
+    *,
+    execution: ExecutionOption = None,
+    route: RouteOption = None,
+    stage: StageOption = None,
+    adapter: AdapterOption = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
 ) -> None:
-    """Count messages per route and adapter."""
-    answer = session.api.get("/lineage/stats", execution_id=execution)
+    """Count messages per route and adapter, in one execution or over all.
+
+    It costs nothing however many rows there are; with --status, --since or --until the rows that match are
+    gone through.
+    """
+    answer = session.api.get(
+        "/lineage/stats",
+        seconds=STATS_SECONDS,
+        execution_id=execution,
+        route_id=route,
+        stage=stage,
+        adapter=adapter,
+        status=status,
+        started_after=point_in_time(since),
+        started_before=point_in_time(until),
+    )
     stages = rows(answer, "stages")
     session.show(answer, lambda: print_stages(stages))
 
