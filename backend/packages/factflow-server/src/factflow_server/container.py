@@ -217,7 +217,8 @@ async def _join(
     pauses = RoutePauses(database, manager, clock, events)
     stack.push_async_callback(pauses.close)
     await pauses.load()
-    configs = ConfigService(ConfigRepository(database, reads), loader, clock)
+    config_repository = ConfigRepository(database, reads)
+    configs = ConfigService(config_repository, loader, clock)
     lineage_filler = LineageFiller(
         repository=repository,
         lineage=lineage,
@@ -244,6 +245,8 @@ async def _join(
         metrics=SystemMetricsService(repository, manager, lineage),
         route_metrics=RouteMetricsService(
             executions=executions,
+            repository=repository,
+            configs=config_repository,
             manager=manager,
             progress=progress,
             clock=clock,
