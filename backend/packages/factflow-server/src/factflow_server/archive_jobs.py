@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from factflow_foundation import logs
+from factflow_foundation.whole import whole
 from factflow_protocols.errors import FactflowError
 from factflow_protocols.storage import StorageProtocol
 from factflow_server.storage_archive import ArchiveSummary, Selection, archive, count_members
@@ -154,11 +155,10 @@ class ArchiveJobs:
         status: ArchiveStatus = "failed"
         try:
             await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
-            with await asyncio.to_thread(job.path.open, "xb") as file:
-                async for piece in archive(self._storage, selection, job.summary):
-                    await asyncio.to_thread(file.write, piece)
-                    job.file_size += len(piece)
-                await asyncio.to_thread(file.flush)
+            async for piece in archive(self._storage, selection, job.summary):
+                # Whole, as what is written after a cancellation would stay.
+                await whole(asyncio.to_thread(_append, job.path, piece))
+                job.file_size += len(piece)
             status = "ready"
         except asyncio.CancelledError:
             status = "cancelled"
@@ -175,3 +175,8 @@ class ArchiveJobs:
                 with contextlib.suppress(OSError):
                     job.path.unlink(missing_ok=True)
             job.status = status
+
+
+def _append(path: Path, piece: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(piece)
