@@ -96,7 +96,7 @@ def _plan(path: Path, statement: str, values: Any) -> list[str]:
         (_listing(execution_id="exec", message_id="message-a"), "by_message"),
         (_totals(started_after=1.0), "by_time"),
         (_totals(execution_id="exec", started_after=1.0), "by_execution"),
-        (_totals(execution_id="exec", status="failed"), "failed_in"),
+        (_totals(execution_id="exec", status="processing"), "unfinished"),
         (_totals(stage="fetch", status="completed"), "by_stage"),
         (lambda repository: repository.failures(), "failed"),
         (lambda repository: repository.failures(LineageFilter(execution_id="exec")), "failed_in"),
