@@ -59,6 +59,16 @@ def corpus() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def documents() -> str:
+    """The text of the product documents that lie beside the corpus; skips where there are none."""
+    folder = corpus_folder(REPOSITORY).with_name("seeds")
+    found = sorted(folder.glob("*.txt")) + sorted(folder.glob("*.md"))
+    if not found:
+        pytest.skip(f"no product documents at {folder}")
+    return "\n\n".join(path.read_text() for path in found)
+
+
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
     """Run `factflow …` against a server as `server.cli` does, in this process: 0.3 s sooner.

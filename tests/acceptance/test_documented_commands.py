@@ -69,6 +69,7 @@ LINES = [
     ("system health --debug", 0),
     ("storage watch --execution EXEC_ID", 0),
     ("system metrics", 0),
+    ("pipeline metrics ROUTE_ID", 0),
     ("pipeline metrics ROUTE_ID --execution EXEC_ID", 0),
 ]
 

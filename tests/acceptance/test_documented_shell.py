@@ -28,6 +28,19 @@ routes:
       - {type: fail, config: {numbers: [41]}}
 """
 FAILING = FANNING.replace("[41]", "[7]")
+SHARING = """
+version: "1.0"
+init_message: {route: pages, payload: {n: 0}}
+routes:
+  pages:
+    inbound: {queue: pages}
+    adapters: [{type: echo, stage: markdown}]
+    outbound: documents
+  embeddings_route: {inbound: {queue: documents}, adapters: [{type: echo}]}
+"""
+CURL = re.compile(
+    r"""curl(?:[\s\\]+(?:--?[\w-]+|(?:GET|POST|PUT|PATCH|DELETE)\b|https?://[^\s\\]+|'[^']*'|"[^"]*"))+"""
+)
 HANGING = """
 version: "1.0"
 init_message: {route: hang, payload: {n: 0}}
@@ -212,3 +225,31 @@ def test_the_documented_requests_of_curl_start_and_replay(server: ServerProcess)
     ):
         told = _shell(server, f"curl -s '$FACTFLOW_SERVER_URL/api/v1/{path}'".replace("'", '"'))
         assert "error_code" not in told.json, path
+
+
+@pytest.mark.long
+def test_every_curl_line_of_the_product_documents_does_what_it_says(
+    documents: str, tmp_path: Path, adapters: tuple[str, ...]
+) -> None:
+    """Byte for byte, on the port they name, ids alone put in where placeholders stand."""
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl here")
+    # Pages that were copied as one long line have a blank where a line went on.
+    commands = [found[0].replace("\\ -", "\\\n-") for found in CURL.finditer(documents)]
+    assert commands
+    ports = {re.search(r"localhost:(\d+)/", command)[1] for command in commands}  # type: ignore[index]  # all have one
+    assert ports == {"8000"}
+    if _default_port_is_taken():
+        pytest.skip("something listens on port 8000 already")
+    with ServerProcess(tmp_path / "data", *adapters, "--port", "8000") as server:
+        config = server.create(SHARING)
+        source = server.run(config)
+        server.end_of(source)
+        for command in commands:
+            line = command.replace("CONFIG_ID", config).replace("SRC_ID", source)
+            assert not re.search(r"\b[A-Z]+_ID\b", line), f"a placeholder nobody knows: {line}"
+            answer = run_command(bash or "", "-c", line)
+            started = answer.done()
+            assert started.get("status") == "running", f"{line}: {answer.out}"
+            assert started["execution_id"] != source
+            assert server.end_of(started["execution_id"])["status"] == "completed"

@@ -71,6 +71,10 @@ def test_a_row_that_moved_to_the_next_page_is_shown_once(server: Any, factflow: 
 def test_a_server_that_says_there_is_more_for_ever_is_left(server: Any, factflow: Shell) -> None:
     server.answers["GET /executions"] = {"executions": [{"execution_id": "a"}], "has_more": True}
     assert len(factflow("execution", "list", "--all").json["executions"]) == 1
+    again = {"objects": [{"key": "a"}], "has_more": True, "next_cursor": "a"}
+    server.answers["GET /storage/objects"] = again
+    shown = factflow("storage", "list", "--prefix", "p", "--all").json
+    assert len(shown["objects"]) == 1
 
 
 def test_a_listing_with_cursors_is_gone_on_with_by_them(server: Any, factflow: Shell) -> None:
@@ -83,6 +87,33 @@ def test_a_listing_with_cursors_is_gone_on_with_by_them(server: Any, factflow: S
     assert [row["key"] for row in answer["objects"]] == ["a", "b"]
     assert [asked.query.get("cursor") for asked in server.asked] == [None, "a"]
     assert "offset" not in server.asked[-1].query
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("lineage list --where lang=en", "/lineage"),
+        ("lineage batch B", "/lineage"),
+        ("lineage failures", "/lineage/failures"),
+        ("lineage children ROW", "/lineage/ROW/children"),
+        ("storage browse", "/storage/browse"),
+    ],
+)
+def test_all_goes_on_over_pages_on_which_nothing_was_found(
+    line: str, asked: str, server: Any, factflow: Shell
+) -> None:
+    """A search looks at some thousand rows for a page, and may find its first one on the third."""
+    pages = [
+        {"entries": [{"id": "a"}], "has_more": True, "next_cursor": "1", "scanned": 9, "limit": 1},
+        {"entries": [], "has_more": True, "next_cursor": "2", "scanned": 9, "limit": 1},
+        {"entries": [{"id": "b"}], "has_more": False, "scanned": 4, "limit": 1, "total": None},
+    ]
+    server.answers[f"GET {asked}"] = lambda one: pages[int(one.query.get("cursor") or 0)]
+    answer = factflow(*line.split(), "--all").json
+    assert [row["id"] for row in answer["entries"]] == ["a", "b"]
+    assert (answer["scanned"], answer["has_more"]) == (22, False)
+    shown = factflow(*line.split(), "--all", "--output", "jsonl").text.splitlines()
+    assert [json.loads(text)["id"] for text in shown] == ["a", "b"]
 
 
 def test_a_page_is_written_before_the_next_is_asked_for(server: Any, program: Shell) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -78,6 +79,46 @@ def test_an_audit_lists_gaps_and_fails_until_they_are_gone(
     assert "lineage and storage agree" in repaired.text
 
 
+def test_an_audit_tells_how_far_it_is_while_a_person_waits(
+    server: Any, stub: Any, on_terminal: Callable[..., Any]
+) -> None:
+    """On a terminal only; what is told before the report is no part of it."""
+    over = threading.Event()
+    told = list(server.answers[f"GET /executions/{stub.RUN}/audit"].events)
+
+    def hold() -> Iterator[Any]:
+        yield told[0]
+        over.wait(30)
+        yield told[1]
+
+    server.answers[f"GET /executions/{stub.RUN}/audit"] = stub.Told(hold())
+    screen = on_terminal("lineage", "audit", "--execution", stub.RUN)
+    screen.read_until("60 of 84 records, 120 artefacts, 1 gaps")
+    over.set()
+    code, shown = screen.finish()
+    assert (code, "row missing" in shown) == (1, True)
+
+
+def test_an_audit_that_breaks_off_is_an_error(server: Any, stub: Any, factflow: Run) -> None:
+    """Said by the server on the way, or told by the lack of an end."""
+    trouble = {"detail": "lineage is away", "error_code": "lineage_unavailable", "status": 503}
+    server.answers[f"GET /executions/{stub.RUN}/audit"] = stub.Told([("error", trouble)])
+    ended = factflow("lineage", "audit", "--execution", stub.RUN)
+    assert (ended.code, ended.out, "lineage is away" in ended.err) == (8, b"", True)
+    server.answers[f"GET /executions/{stub.RUN}/audit"] = stub.Told([stub.audit_progress()])
+    ended = factflow("lineage", "audit", "--execution", stub.RUN)
+    assert (ended.code, ended.out) == (5, b"")
+
+
+def test_what_was_deleted_on_purpose_is_no_gap(server: Any, stub: Any, factflow: Run) -> None:
+    """The day is told, and the exit code is that of agreement."""
+    answer = stub.audit(gaps=[]) | {"artefacts_deleted": 160, "deletion": stub.deletion("deleted")}
+    server.answers[f"GET /executions/{stub.RUN}/audit"] = stub.Told([("report", answer)])
+    done = factflow("lineage", "audit", "--execution", stub.RUN, "--output", "table")
+    assert done.code == 0
+    assert "160 artefacts, deleted on 2026-04-01" in done.text
+
+
 def test_a_search_that_came_to_its_bound_says_how_to_go_on(
     server: Any, stub: Any, factflow: Run
 ) -> None:
@@ -91,6 +132,19 @@ def test_a_search_that_came_to_its_bound_says_how_to_go_on(
     }
     done = factflow("lineage", "list", "--url", "install", "--output", "table")
     assert "0 rows shown, 50000 looked at; there may be more: --cursor W10" in done.text
+
+
+def test_statistics_are_narrowed_as_listings_are(server: Any, stub: Any, factflow: Run) -> None:
+    """By execution, place, status and time; over all executions when none is named."""
+    narrowing = ("--route", "crawl", "--stage", "s", "--adapter", "a", "--status", "failed")
+    assert factflow("lineage", "stats", *narrowing, "--since", "2026-03-01").code == 0
+    assert server.asked[-1].query == {
+        "route_id": "crawl",
+        "stage": "s",
+        "adapter": "a",
+        "status": "failed",
+        "started_after": "2026-03-01",
+    }
 
 
 def test_times_may_be_told_as_ago(server: Any, factflow: Run) -> None:

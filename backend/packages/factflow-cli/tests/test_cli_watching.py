@@ -83,3 +83,21 @@ def test_ctrl_c_ends_the_watching(server: Any, stub: Any, on_terminal: Callable[
     over.set()
     assert (code, "no longer watching" in shown) == (130, True)
     assert "Traceback" not in shown
+
+
+def test_it_ends_with_its_reader_though_nothing_more_is_stored(
+    server: Any, stub: Any, program: Run
+) -> None:
+    """`head` has its line and leaves; the next outcome may be hours away."""
+    over = threading.Event()
+    told = list(server.answers[_stream(stub)].events)
+
+    def hold() -> Iterator[Any]:
+        yield told[0]
+        over.wait(60)
+
+    server.answers[_stream(stub)] = stub.Told(hold())
+    ended = program(f"timeout 50 {{}} storage watch --execution {stub.RUN} | head -n 1")
+    over.set()
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert json.loads(ended.stdout)["event"] == "stored"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution.audit_report import AuditReport
+from factflow_execution.execution_deleter import DeletionRequest
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.models import PipelineExecution
@@ -103,6 +105,7 @@ async def audit(platform: Platform, tmp_path: Path) -> AsyncIterator[LineageAudi
         store=OutcomeStore(engine.storage),
         manager=engine.manager,
         filler=platform.filler,
+        deletions=platform.executions.deletions,
     )
     await database.dispose()
 
@@ -180,6 +183,58 @@ async def test_artefacts_that_are_gone_are_named_and_stay_gone(audited: Audited)
     missing = {gap.key for gap in report.gaps if gap.kind == "artefact_missing"}
     assert missing == {stored.output_key, emitted.input_key}
     assert list(report.counts) == ["artefact_missing"]
+
+
+async def test_artefacts_that_were_deleted_on_purpose_are_not_missed(audited: Audited) -> None:
+    """The day is told, a deep audit reads none of them, and damaged rows are made again all the same."""
+    before = await audited.told()
+    named = (await audited.report()).artefacts
+    deleter = audited.platform.deleter
+    await deleter.request(DeletionRequest(execution_ids=(audited.id,), kind="artefacts"))
+    gone = (await deleter.progress(audited.id, wait=30)).deletion
+    assert gone.deleted_at is not None
+    report = await audited.report(deep=True)
+    assert report.clean, report.gaps
+    assert (report.deletion, report.artefacts_deleted) == (gone, named)
+    audited.sql("DELETE FROM lineage_rows WHERE outcome = 'stored'")
+    repaired = await audited.repair(deep=True)
+    assert (repaired.clean, repaired.artefacts_deleted) == (True, named)
+    assert await audited.told() == before
+
+
+async def test_an_audit_tells_how_far_it_is(audited: Audited) -> None:
+    """Records out of about as many as rows stand, step by step."""
+    seen: list[tuple[str, int, int]] = []
+    await audited.repair(tell=lambda now: seen.append((now.step, now.records, now.rows)))
+    assert seen == [("records", 26, 26), ("litter", 26, 26)] * 2
+
+
+async def test_a_repair_that_is_left_makes_its_rows_all_the_same(audited: Audited) -> None:
+    """Whoever asked may be gone; rows and counters are those from before."""
+    before = await audited.told()
+    audited.sql("DELETE FROM lineage_rows WHERE outcome = 'stored'")
+    work: list[asyncio.Task[AuditReport]] = []
+
+    def leave(now: AuditReport) -> None:
+        if now.step == "rows":
+            work[0].cancel()
+
+    work.append(asyncio.create_task(audited.repair(tell=leave)))
+    with pytest.raises(asyncio.CancelledError):
+        await work[0]
+    assert await audited.told() == before
+
+
+async def test_counters_that_are_off_are_found_and_made_again(audited: Audited) -> None:
+    """As a server leaves them that is killed between taking rows away and making them again."""
+    before = await audited.told()
+    audited.sql("UPDATE lineage_stages SET completed = completed + 1 WHERE stage = 'fan'")
+    report = await audited.report()
+    assert [(gap.kind, gap.detail) for gap in report.gaps] == [
+        ("counts_differ", "27 are counted, 26 there are")
+    ]
+    assert (await audited.repair()).clean
+    assert await audited.told() == before
 
 
 async def test_changed_bytes_are_found_by_a_deep_audit_only(audited: Audited) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from factflow_lineage import (
     PipelineLineageRepository,
 )
 from factflow_lineage.chain import CHAIN_LIMIT
+from factflow_lineage.stats import StageStats
 from factflow_testing.waiting import eventually
 
 MakeEntry = Callable[..., PipelineLineageEntry]
@@ -247,6 +248,52 @@ async def test_stats_count_rows_by_stage(crawl: PipelineLineageRepository) -> No
         ("store", 1, 1, 0),
     ]
     assert await crawl.stats("nobody") == ()
+
+
+async def test_totals_are_of_the_rows_that_match(
+    service: LineageService, repository: PipelineLineageRepository, make_entry: MakeEntry
+) -> None:
+    """Counters and rows tell the same of one execution; over all they are summed; a status and a time
+    narrow them, durations included."""
+    for number in range(40):
+        failed = number % 10 == 9
+        service.record(
+            make_entry(
+                f"r{number}",
+                execution_id="early" if number < 20 else "late",
+                stage="fetch" if number % 2 else "clean",
+                status="failed" if failed else "completed",
+                outcome="failed" if failed else "filtered" if number % 10 == 4 else "stored",
+                duration_ms=1000.0 if failed else 0.9 * 2**number,
+                started_at=1000.0 + number,
+            )
+        )
+    service.record(make_entry("under way", execution_id="late", status="processing"))
+    assert await service.flush()
+
+    async def totals(**conditions: Any) -> Sequence[StageStats]:
+        return await repository.totals(LineageFilter(**conditions))
+
+    def told(found: Sequence[StageStats]) -> list[tuple[str, int, int, int, int]]:
+        return [(s.stage, s.count, s.completed, s.failed, s.filtered) for s in found]
+
+    assert await totals(execution_id="early") == await repository.stats("early")
+    assert told(await totals()) == [("clean", 20, 20, 0, 4), ("fetch", 21, 16, 4, 0)]
+    assert told(await totals(stage="clean", route_id="crawl")) == [("clean", 20, 20, 0, 4)]
+    assert await totals(adapter="nobody") == ()
+    by_rows = await totals(started_after=0.0)
+    assert told(by_rows) == told(await totals())
+    for counted, looked in zip(await totals(), by_rows, strict=True):
+        assert looked.avg_duration_ms == pytest.approx(counted.avg_duration_ms)
+        assert looked.p50_ms == pytest.approx(counted.p50_ms, rel=0.2)
+        assert looked.p95_ms == pytest.approx(counted.p95_ms, rel=0.2)
+    assert told(await totals(started_after=1030.0, started_before=1031.0)) == [
+        ("clean", 1, 1, 0, 0),
+        ("fetch", 1, 1, 0, 0),
+    ]
+    assert told(await totals(status="failed")) == [("fetch", 4, 0, 4, 0)]
+    assert [stage.avg_duration_ms for stage in await totals(status="failed")] == [1000]
+    assert told(await totals(execution_id="late", status="processing")) == [("fetch", 1, 0, 0, 0)]
 
 
 async def test_counts_are_of_messages_not_of_rows(crawl: PipelineLineageRepository) -> None:

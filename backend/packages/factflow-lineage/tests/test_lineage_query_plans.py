@@ -51,6 +51,10 @@ def _listing(**conditions: Any) -> Question:
     return lambda repository: repository.list(LineageFilter(**conditions))
 
 
+def _totals(**conditions: Any) -> Question:
+    return lambda repository: repository.totals(LineageFilter(**conditions))
+
+
 def _plan(path: Path, statement: str, values: Any) -> list[str]:
     with sqlite3.connect(path) as connection:
         connection.create_function("lower", 1, str.lower, deterministic=True)
@@ -90,6 +94,10 @@ def _plan(path: Path, statement: str, values: Any) -> list[str]:
         (_listing(batch_id="batch"), "by_batch"),
         (_listing(message_id="message-a"), "by_message"),
         (_listing(execution_id="exec", message_id="message-a"), "by_message"),
+        (_totals(started_after=1.0), "by_time"),
+        (_totals(execution_id="exec", started_after=1.0), "by_execution"),
+        (_totals(execution_id="exec", status="processing"), "unfinished"),
+        (_totals(stage="fetch", status="completed"), "by_stage"),
         (lambda repository: repository.failures(), "failed"),
         (lambda repository: repository.failures(LineageFilter(execution_id="exec")), "failed_in"),
         (lambda repository: repository.get("a"), "by_id"),
@@ -118,12 +126,14 @@ async def test_each_question_has_its_index(
 async def test_counting_by_stage_and_status_looks_at_no_row(
     asked: tuple[PipelineLineageRepository, list[tuple[str, Any]]],
 ) -> None:
-    """A page without matches asks the counters only."""
+    """A page without matches asks the counters only, and so do statistics by place."""
     repository, sent = asked
     for status in ("pending", "cancelled"):
         page = await repository.list(
             LineageFilter(execution_id="exec", stage="fetch", adapter="web_scraper", status=status)
         )
         assert page.total == 0
+    for question in (_totals(), _totals(execution_id="exec"), _totals(route_id="r", adapter="a")):
+        await question(repository)
     assert sent
     assert not [statement for statement, _ in sent if "lineage_rows" in statement]

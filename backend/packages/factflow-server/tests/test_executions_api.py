@@ -73,6 +73,12 @@ async def test_a_failed_message_fails_the_execution_and_is_found(
     assert list(by_stage) == ["count_up", "square", "again"], "as the pipeline runs"
     of_lineage = await client.get("/lineage/stats", params={"execution_id": started["id"]})
     assert of_lineage.json()["stages"] == stats["stages"]
+    narrowed = {"execution_id": started["id"], "status": "failed", "started_before": "2999-01-01"}
+    (failed,) = (await client.get("/lineage/stats", params=narrowed)).json()["stages"]
+    assert (failed["stage"], failed["count"], failed["failed"]) == ("square", 1, 1)
+    of_all = (await client.get("/lineage/stats", params={"route_id": failed["route_id"]})).json()
+    assert of_all["execution_id"] is None
+    assert [stage["stage"] for stage in of_all["stages"]] == ["count_up", "square"]
 
 
 async def test_what_a_stage_made_is_listed_read_and_described(

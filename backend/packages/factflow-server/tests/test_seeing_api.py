@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -149,5 +150,14 @@ async def test_an_audit_over_http(client: httpx2.AsyncClient, numbers_yaml: str)
     assert set(clean["counts"].values()) == {0}
     repaired = (await client.post("/executions/audited/audit/repair")).json()
     assert (repaired["clean"], repaired["rows_rebuilt"]) == (True, 0)
-    unknown = await client.get("/executions/nobody/audit")
+    streaming = {"Accept": "text/event-stream"}
+    for method, where in (("GET", "audit"), ("POST", "audit/repair")):
+        told = await client.request(method, f"/executions/audited/{where}", headers=streaming)
+        assert told.headers["content-type"].startswith("text/event-stream")
+        *_, last = [line for line in told.text.splitlines() if line.startswith("data: ")]
+        assert json.loads(last.removeprefix("data: ")) == {**clean, "deep": False}
+    unknown = await client.get("/executions/nobody/audit", headers=streaming)
     assert (unknown.status_code, unknown.json()["error_code"]) == (404, "execution_not_found")
+    await client.post("/executions/delete", json={"execution_ids": [execution]})
+    gone = await client.get(f"/executions/{execution}/audit")
+    assert (gone.status_code, gone.json()["error_code"]) == (410, "execution_deleted")

@@ -12,7 +12,7 @@ import pytest
 
 from factflow_infra.storage import create_storage_provider
 from factflow_protocols.storage import StorageProtocol
-from factflow_server.storage_archive import SUMMARY, archive
+from factflow_server.storage_archive import SUMMARY, Selection, archive
 
 PREFIX = "executions/e1"
 LONG = f"{PREFIX}/a/b/{'m' * 150}"
@@ -36,7 +36,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 async def members(store: StorageProtocol, prefix: str) -> dict[str, bytes]:
     """What an archive unpacks to, by the standard library."""
-    pieces = [piece async for piece in archive(store, prefix)]
+    pieces = [piece async for piece in archive(store, Selection([prefix]))]
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
         found = {}
         for member in tar:

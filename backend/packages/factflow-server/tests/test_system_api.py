@@ -135,6 +135,27 @@ async def test_a_running_route_tells_its_pace_of_the_last_minute(
     await client.post(f"/executions/{execution}/wait", json={"timeout": 30})
 
 
+async def test_a_route_that_nobody_runs_now_tells_of_the_latest_that_did(
+    client: httpx2.AsyncClient, numbers_yaml: str
+) -> None:
+    """The newest execution that had it, whatever ran since; none, while only a config has it."""
+    await client.post("/configs", json={"config_yaml": numbers_yaml})
+    told = await get(client, "/pipelines/squares/metrics")
+    assert (told["executions"], told["running"]) == ([], 0)
+    assert "a config has it" in told["note"]
+    await run(client, numbers_yaml)
+    latest = await run(client, numbers_yaml)
+    await run(client, numbers_yaml.replace("squares", "other"))
+    told = await get(client, "/pipelines/squares/metrics")
+    [route] = told["executions"]
+    assert (route["execution_id"], route["completed"]) == (latest, 2)
+    assert route["throughput"]["last_minute_per_second"] == 0
+    assert latest in told["note"]
+    await client.post("/executions/delete", json={"execution_ids": [latest]})
+    [route] = (await get(client, "/pipelines/squares/metrics"))["executions"]
+    assert route["execution_id"] != latest
+
+
 @pytest.mark.parametrize(
     ("route", "query", "code"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ ANSWER_SECONDS = 60.0
 """How long an answer may take when neither the command nor `--timeout` says otherwise."""
 SILENCE_SECONDS = 60.0
 """A stream that is alive says something every 15 seconds."""
+
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 Json = dict[str, Any]
 
@@ -71,10 +74,18 @@ class Api:
         return self._object("GET", where, query=query, seconds=seconds)
 
     def post(
-        self, where: str, body: Any = None, *, seconds: float | None = None, **query: Any
+        self,
+        where: str,
+        body: Any = None,
+        *,
+        seconds: float | None = None,
+        idempotency_key: str | None = None,
+        **query: Any,
     ) -> Json:
-        """Send a JSON body; `seconds` is how long the answer may take."""
-        return self._object("POST", where, body=body, query=query, seconds=seconds)
+        """Send a JSON body; `seconds` is how long the answer may take. To a key that was sent before the
+        server answers with what it started then."""
+        headers = None if idempotency_key is None else {"Idempotency-Key": _key(idempotency_key)}
+        return self._object("POST", where, body=body, query=query, headers=headers, seconds=seconds)
 
     def put(self, where: str, body: Json) -> Json:
         """Replace something."""
@@ -97,14 +108,16 @@ class Api:
 
     @contextmanager
     def events(
-        self, where: str, *, last_id: str | None = None, **query: Any
+        self, where: str, /, body: Any = None, *, last_id: str | None = None, **query: Any
     ) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
-        """Yield the events of a stream, which is silent for `SILENCE_SECONDS` at most while all is well."""
+        """Yield the events of a stream, which is silent for `SILENCE_SECONDS` at most while all is well. With
+        a body it is asked for by POST."""
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_id is not None:
             headers["Last-Event-ID"] = last_id
+        method = "GET" if body is None else "POST"
         with self._answer(
-            "GET", where, query=query, headers=headers, seconds=SILENCE_SECONDS
+            method, where, body=body, query=query, headers=headers, seconds=SILENCE_SECONDS
         ) as response:
             kind = response.headers.get("content-type", "")
             if response.status_code != 204 and not kind.startswith("text/event-stream"):
@@ -120,9 +133,12 @@ class Api:
         *,
         body: Any = None,
         query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> Json:
-        with self._answer(method, where, body=body, query=query, seconds=seconds) as response:
+        with self._answer(
+            method, where, body=body, query=query, headers=headers, seconds=seconds
+        ) as response:
             value = _decoded(response.read())
         if not isinstance(value, dict):
             raise unexpected_answer(f"{method} {where} gave no JSON object")
@@ -230,6 +246,15 @@ def text(answer: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise unexpected_answer(f"{name!r} is missing")
     return value
+
+
+def _key(text: str) -> str:
+    if not _IDEMPOTENCY_KEY.fullmatch(text):
+        raise CliError(
+            "an idempotency key has 1 to 255 visible ASCII characters and no blank",
+            hint="a date or a UUID serves: --idempotency-key nightly-2026-03-01",
+        )
+    return text
 
 
 def _query_value(value: Any) -> Any:

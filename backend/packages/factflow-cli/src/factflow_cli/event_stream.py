@@ -88,7 +88,7 @@ class EventStream:
                 self._has_answered, self._away_since = True, None
                 self._last_id = event.id or self._last_id
                 if event.data:
-                    yield Event(event.event, _decoded(event.data))
+                    yield Event(event.event, decoded(event.data))
                 if time.monotonic() >= self._deadline:
                     return
         if time.monotonic() - began < limit:
@@ -115,7 +115,8 @@ class EventStream:
         time.sleep(RETRY_SECONDS)
 
 
-def _decoded(data: str) -> dict[str, Any]:
+def decoded(data: str) -> dict[str, Any]:
+    """Return what an event holds. Raises `CliError` when that is no JSON object."""
     import json
 
     try:

@@ -25,15 +25,16 @@ def show_listing(
     where: str,
     name: str,
     draw: Callable[[Json, list[Json]], None],
+    /,
     *,
     limit: int | None,
-    offset: int = 0,
+    offset: int | None = 0,
     **query: Any,
 ) -> None:
     """Ask for up to `limit` rows (None: all) of a listing and show them.
 
-    `name` is the field with the rows. As jsonl each page is written as it comes; a table and a JSON
-    document are made of all pages.
+    `name` is the field with the rows; a listing that goes by cursors alone has no `offset`. As jsonl each
+    page is written as it comes; a table and a JSON document are made of all pages.
     """
     pages = _pages(session.api, where, name, limit=limit, offset=offset, **query)
     if session.output == "jsonl":
@@ -46,21 +47,32 @@ def show_listing(
     whole, all_rows = next(pages)
     for answer, found in pages:
         all_rows += found
-        whole = {**answer, name: all_rows, "limit": limit or len(all_rows), "offset": offset}
+        scanned = whole.get("scanned")
+        whole = {**answer, name: all_rows, "limit": limit or len(all_rows)}
+        if scanned is not None:
+            whole["scanned"] = scanned + answer["scanned"]
+        if offset is not None:
+            whole["offset"] = offset
     session.show(whole, lambda: draw(whole, all_rows))
 
 
+def every_row(api: Api, where: str, name: str, /, **query: Any) -> Iterator[Json]:
+    """Yield all rows of a listing, in its order."""
+    for _, found in _pages(api, where, name, limit=None, offset=0, **query):
+        yield from found
+
+
 def _pages(
-    api: Api, where: str, name: str, *, limit: int | None, offset: int, **query: Any
+    api: Api, where: str, name: str, /, *, limit: int | None, offset: int | None, **query: Any
 ) -> Iterator[tuple[Json, list[Json]]]:
     """Yield each page with those of its rows that were not on the one before.
 
-    A listing with cursors is gone on with by them. One without is counted, and what is added while its
-    pages are turned pushes rows on to the next one.
+    A listing with cursors is gone on with by them, over pages for which nothing was found as well. One
+    without is counted, and what is added while its pages are turned pushes rows on to the next one.
     """
     before: set[str] = set()
     shown = 0
-    place: int | None = offset
+    place = offset
     while True:
         wanted = math.inf if limit is None else limit - shown
         answer = api.get(where, limit=min(PAGE, wanted), offset=place, **query)
@@ -70,12 +82,13 @@ def _pages(
         before = set(keys)
         shown += len(found)
         yield answer, found
-        if not found or answer.get("has_more") is not True:  # an old page again would never end
+        if answer.get("has_more") is not True or wanted <= PAGE:
             return
-        if wanted <= PAGE:
+        cursor = answer.get("next_cursor")
+        if cursor == query.get("cursor") and not found:  # an old page again would never end
             return
-        if answer.get("next_cursor"):
-            query["cursor"], place = answer["next_cursor"], None
+        if cursor:
+            query["cursor"], place = cursor, None
         else:
             place = (place or 0) + len(page)
 

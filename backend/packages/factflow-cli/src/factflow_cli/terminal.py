@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from threading import Event
 from typing import Any, TextIO
 
 from factflow_cli.errors import CliError
@@ -99,12 +100,33 @@ def not_written(reason: str) -> CliError:
     )
 
 
+def end_when_unread() -> None:
+    """End the process, with 0, as soon as the reader of stdout is gone, also while nothing is written.
+
+    For what only tells of something and has nothing to clean up: whoever waits for the next event would
+    find out by writing it, which may be hours away. Where the system cannot tell (Windows), it stays so.
+    """
+    if hasattr(select, "poll") and not reader_is_gone():
+        watching = threading.Thread(target=_end_at_hangup, name="stdout-reader", daemon=True)
+        watching.start()
+
+
+def _end_at_hangup() -> None:
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)  # a hangup and an error are told unasked
+    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+        return
+    if poll.poll():
+        os._exit(ExitCode.OK)
+
+
 def reader_is_gone() -> bool:
     """Whether a write has found that nobody reads stdout any more."""
     return _reader_is_gone.is_set()
 
 
-_reader_is_gone = Event()
+_reader_is_gone = threading.Event()
 
 
 def _close_for_good() -> None:

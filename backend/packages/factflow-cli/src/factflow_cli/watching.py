@@ -23,8 +23,8 @@ _TIME_WIDTH = 8
 def watch_storage(
     session: Session, execution_id: str, *, route: str | None, new_only: bool
 ) -> None:
-    """Show outcomes until the execution ends. Raises `CliError`, and `typer.Exit` when it was interrupted
-    or the watching was."""
+    """Show outcomes until the execution ends, or nobody reads them any more. Raises `CliError`, and
+    `typer.Exit` when the execution was interrupted or the watching was."""
     stream = EventStream(
         session.api,
         path("executions", execution_id, "storage-stream"),
@@ -33,6 +33,7 @@ def watch_storage(
         route=route,
         new_only=new_only or None,
     )
+    terminal.end_when_unread()
     try:
         for event in stream:
             if event.name == END:
@@ -41,6 +42,8 @@ def watch_storage(
                 terminal.write_json_line({"event": event.name, **event.data})
             else:
                 print_line(_line(event.data))
+            if terminal.reader_is_gone():
+                return
     except KeyboardInterrupt:
         terminal.say(f"no longer watching; execution {execution_id} is left as it is")
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from factflow_execution.execution_deletions import Deletion
 
 GapKind = Literal[
     "row_missing",
     "row_differs",
     "row_without_record",
+    "counts_differ",
     "artefact_missing",
     "hash_mismatch",
     "record_damaged",
     "litter",
 ]
 GAP_KINDS: tuple[GapKind, ...] = get_args(GapKind)
-OF_ROWS: frozenset[GapKind] = frozenset({"row_missing", "row_differs", "row_without_record"})
+OF_ROWS: frozenset[GapKind] = frozenset(
+    {"row_missing", "row_differs", "row_without_record", "counts_differ"}
+)
 """What making the rows again from the records closes."""
+AuditStep = Literal["records", "litter", "rows"]
+"""What is being done: records are compared, litter is looked for, rows are made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +41,21 @@ class Gap:
 @dataclass(slots=True)
 class AuditReport:
     """Numbers of all gaps, by kind, and the first ones of each kind. `rows_rebuilt` and
-    `litter_deleted` are of a repair; `notes` are for a person."""
+    `litter_deleted` are of a repair; `notes` are for a person.
+
+    `rows` had been committed when it began, which is about how many records there are. What records name and
+    a `deletion` took is no gap; `artefacts_deleted` counts it.
+    """
 
     execution_id: str
     deep: bool
     shown: int
+    deletion: Deletion | None = None
+    step: AuditStep = "records"
+    rows: int = 0
     records: int = 0
     artefacts: int = 0
+    artefacts_deleted: int = 0
     counts: Counter[GapKind] = field(default_factory=Counter)
     gaps: list[Gap] = field(default_factory=list)
     rows_rebuilt: int = 0
@@ -61,3 +77,11 @@ class AuditReport:
         if self.counts[gap.kind] < self.shown:
             self.gaps.append(gap)
         self.counts[gap.kind] += 1
+
+
+Tell = Callable[[AuditReport], None]
+"""Is called with a report as it grows, some tens of records at a time."""
+
+
+def quiet(_: AuditReport) -> None:
+    """Tell nobody."""

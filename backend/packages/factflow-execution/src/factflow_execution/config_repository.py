@@ -73,6 +73,16 @@ class ConfigRepository:
         total, rows = await self._reads.run(read)
         return Page([_to_config(row) for row in rows], total, limit, offset)
 
+    async def texts_naming(self, text: str, limit: int = 50) -> Sequence[str]:
+        """Return the YAML of every version, newest first, that has this text in it; at most `limit`."""
+        query = (
+            select(config_versions.c.config_yaml)
+            .where(config_versions.c.config_yaml.contains(text, autoescape=True))
+            .order_by(config_versions.c.created_at.desc())
+            .limit(limit)
+        )
+        return await self._reads.run(lambda c: c.execute(query).scalars().all())
+
     async def deactivate(self, config_id: str, at: float) -> bool:
         """Mark a config inactive; False when there is no such config."""
         query = (

@@ -140,15 +140,15 @@ class LaunchRefusedError(FactflowError):
 
 
 class RouteNotRunningError(FactflowError):
-    """No running execution has the route, or the execution asked for has not."""
+    """No execution and no config knows the route, or the execution asked for has not."""
 
     code: ClassVar[str] = "route_not_running"
 
     def __init__(self, route_id: str, execution: str | None) -> None:
         if execution is None:
             super().__init__(
-                f"no running execution has a route {route_id!r}",
-                hint="factflow pipeline list shows what runs; --execution ID looks at one that ended",
+                f"no execution and no config has a route {route_id!r}",
+                hint="factflow pipeline list shows what runs; --execution ID looks at an older one",
             )
         else:
             super().__init__(

@@ -33,6 +33,8 @@ from factflow_execution.transitions import sources_of
 from factflow_foundation.crash_points import reach
 from factflow_foundation.whole import whole
 
+PIPELINES_LOOKED_AT = 50
+"""Different pipelines among which one with a certain route is looked for."""
 _SUMMARY = [column for column in executions.c if column is not executions.c.config_snapshot]
 
 
@@ -104,6 +106,35 @@ class ExecutionRepository:
 
         total, rows = await self._reads.run(read)
         return Page(rows, total, limit, offset)
+
+    async def newest_naming(self, text: str) -> builtins.list[PipelineExecution]:
+        """Return executions whose pipeline has this text in it, the newest of each pipeline, newest first; of
+        `PIPELINES_LOOKED_AT` pipelines, and none that was deleted."""
+        c = executions.c
+        gone = select(deletions.c.execution_id).where(deletions.c.kind == "all")
+        naming = and_(
+            c.config_snapshot.contains(text, autoescape=True), c.execution_id.not_in(gone)
+        )
+        newest = func.max(c.started_at)
+        hashes = select(c.config_hash).where(naming).group_by(c.config_hash)
+        hashes = hashes.order_by(newest.desc()).limit(PIPELINES_LOOKED_AT)
+
+        def read(connection: Connection) -> builtins.list[PipelineExecution]:
+            return [
+                _to_execution(
+                    connection.execute(
+                        select(executions)
+                        .where(c.config_hash == config_hash, c.execution_id.not_in(gone))
+                        .order_by(c.started_at.desc(), c.execution_id.desc())
+                        .limit(1)
+                    )
+                    .mappings()
+                    .one()
+                )
+                for config_hash in connection.execute(hashes).scalars().all()
+            ]
+
+        return await self._reads.run(read)
 
     async def move(
         self, execution_id: str, to: ExecutionStatus, event: Event | None = None, **values: Any

@@ -14,7 +14,8 @@ from factflow_engine.lineage_rows import row_of
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.record_scan import Scanned, scan
-from factflow_execution.audit_report import AuditReport, Gap
+from factflow_execution.audit_report import AuditReport, Gap, Tell, quiet
+from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.models import PipelineExecution
@@ -23,6 +24,7 @@ from factflow_execution.snapshot import snapshot_config
 from factflow_execution.transitions import FINAL
 from factflow_foundation import keys
 from factflow_foundation.records import OutcomeRecord
+from factflow_foundation.whole import whole
 from factflow_lineage.filters import LineageFilter
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.repository import PipelineLineageRepository
@@ -45,7 +47,7 @@ COMPARED = (
 
 
 class LineageAudit:
-    """Audits executions and repairs their rows."""
+    """Audits executions and repairs their rows. What was deleted of one on purpose is not missed."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class LineageAudit:
         store: OutcomeStore,
         manager: OrchestratorManager,
         filler: LineageFiller,
+        deletions: ExecutionDeletions,
     ) -> None:
         self._repository = repository
         self._rows = rows
@@ -63,39 +66,61 @@ class LineageAudit:
         self._store = store
         self._manager = manager
         self._filler = filler
+        self._deletions = deletions
 
     async def audit(
-        self, execution: PipelineExecution, *, deep: bool = False, shown: int = SHOWN_GAPS
+        self,
+        execution: PipelineExecution,
+        *,
+        deep: bool = False,
+        shown: int = SHOWN_GAPS,
+        tell: Tell = quiet,
     ) -> AuditReport:
         """Return how rows, records and artefacts disagree; with `deep` every artefact is read and its
         SHA-256 compared. Raises `LineageUnavailableError`."""
-        return await self._compare(execution, deep=deep, shown=shown, delete_litter=False)
+        report = AuditReport(execution.execution_id, deep, shown)
+        await self._compare(execution, report, tell, delete_litter=False)
+        return report
 
     async def repair(
-        self, execution: PipelineExecution, *, deep: bool = False, shown: int = SHOWN_GAPS
+        self,
+        execution: PipelineExecution,
+        *,
+        deep: bool = False,
+        shown: int = SHOWN_GAPS,
+        tell: Tell = quiet,
     ) -> AuditReport:
         """Make the rows again from the records where they disagree, delete what no record names of an
-        execution that has ended, and return what is left. Artefacts that are gone stay gone."""
-        first = await self._compare(execution, deep=False, shown=0, delete_litter=True)
+        execution that has ended, and return what is left. Artefacts that are gone stay gone.
+
+        A cancellation is felt once the rows are made again.
+        """
+        first = AuditReport(execution.execution_id, deep=False, shown=0)
+        await self._compare(execution, first, tell, delete_litter=True)
         rebuilt = 0
         if first.rows_have_gaps:
-            execution_id = execution.execution_id
-            # Counters and rows move together: deleting both and counting anew is the one way to be sure.
-            # Noted before, so that a server that dies on the way fills the gap when it starts again.
-            await self._repository.update(execution_id, lineage_gap=max(1, first.records))
-            await self._lineage.delete_execution(execution_id)
-            await self._filler.fill(execution_id)
+            first.step = "rows"
+            tell(first)
+            await whole(self._make_rows_again(first))
             rebuilt = first.records
-        report = await self.audit(execution, deep=deep, shown=shown)
+        report = await self.audit(execution, deep=deep, shown=shown, tell=tell)
         report.rows_rebuilt, report.litter_deleted = rebuilt, first.litter_deleted
         return report
 
+    async def _make_rows_again(self, report: AuditReport) -> None:
+        # Counters and rows move together: deleting both and counting anew is the one way to be sure.
+        # Noted before, so that a server that dies on the way fills the gap when it starts again.
+        await self._repository.update(report.execution_id, lineage_gap=max(1, report.records))
+        await self._lineage.delete_execution(report.execution_id)
+        await self._filler.fill(report.execution_id)
+
     async def _compare(
-        self, execution: PipelineExecution, *, deep: bool, shown: int, delete_litter: bool
-    ) -> AuditReport:
-        report = AuditReport(execution.execution_id, deep, shown)
+        self, execution: PipelineExecution, report: AuditReport, tell: Tell, *, delete_litter: bool
+    ) -> None:
         graph = PipelineGraph(snapshot_config(execution.config_snapshot))
         await self._lineage.flush(execution.execution_id)
+        await self._note_deletion(report)
+        report.rows = await self._committed(execution.execution_id)
         matched = 0
         with NamedKeys() as named:
             async for some in self._records(execution.execution_id):
@@ -109,9 +134,23 @@ class LineageAudit:
                 matched += await self._compare_rows(report, graph, records)
                 for record in records:
                     await self._look_for_artefacts(report, record, named)
+                tell(report)
+            report.step = "litter"
+            tell(report)
             await self._find_litter(report, execution, named, delete=delete_litter)
-        await self._find_rows_alone(report, matched)
-        return report
+        await self._find_rows_alone(report, matched, has_ended=self._has_ended(execution))
+
+    def _has_ended(self, execution: PipelineExecution) -> bool:
+        return execution.status in FINAL and not self._manager.is_running(execution.execution_id)
+
+    async def _note_deletion(self, report: AuditReport) -> None:
+        if report.deletion is None:
+            found = await self._deletions.find([report.execution_id])
+            report.deletion = found.get(report.execution_id)
+
+    async def _committed(self, execution_id: str) -> int:
+        stats = await self._rows.stats(execution_id)
+        return sum(stage.completed + stage.failed for stage in stats)
 
     async def _records(self, execution_id: str) -> AsyncIterator[list[Scanned]]:
         some: list[Scanned] = []
@@ -183,26 +222,44 @@ class LineageAudit:
         await named.add(hashes)
         report.artefacts += len(hashes)
         missing = set(await self._store.storage.missing(list(hashes)))
-        for key, expected in hashes.items():
-            if key in missing:
-                report.add(
-                    Gap("artefact_missing", key, record.lineage_id, f"named by {record.key}")
-                )
-            elif report.deep and expected and not await self._is_as_written(key, expected):
-                report.add(Gap("hash_mismatch", key, record.lineage_id, f"named by {record.key}"))
+        detail = f"named by {record.key}"
+        to_read = [key for key in hashes if report.deep and hashes[key] and key not in missing]
+        for key in to_read:
+            digest = await self._digest(key)
+            if digest is None:
+                missing.add(key)
+            elif digest != hashes[key]:
+                report.add(Gap("hash_mismatch", key, record.lineage_id, detail))
+        if missing:
+            await self._note_deletion(report)  # it may have been entered since
+        if report.deletion is not None:
+            report.artefacts_deleted += len(missing)
+            return
+        for key in sorted(missing):
+            report.add(Gap("artefact_missing", key, record.lineage_id, detail))
 
-    async def _is_as_written(self, key: str, expected: str) -> bool:
-        return hashlib.sha256(await self._store.storage.read(key)).hexdigest() == expected
+    async def _digest(self, key: str) -> str | None:
+        """Return the SHA-256 of an object; None when it is gone by now."""
+        try:
+            return hashlib.sha256(await self._store.storage.read(key)).hexdigest()
+        except ObjectNotFoundError:
+            return None
 
     async def _find_litter(
         self, report: AuditReport, execution: PipelineExecution, named: NamedKeys, *, delete: bool
     ) -> None:
         """Report objects that no record names; delete them if that is safe."""
         execution_id = execution.execution_id
-        if self._manager.is_running(execution_id) or execution.status not in FINAL:
+        if not self._has_ended(execution):
             report.notes.append(
                 "what no record names was not looked for: it may be work under way, as the "
                 "execution has not ended"
+            )
+            return
+        if report.deletion is not None and report.deletion.deleted_at is None:
+            # What is left goes as well, and lists that name some of it may be gone already.
+            report.notes.append(
+                "what no record names was not looked for: artefacts are being deleted"
             )
             return
         if delete and report.counts["record_damaged"]:
@@ -226,12 +283,11 @@ class LineageAudit:
                 await self._store.storage.delete(key)
                 report.litter_deleted += 1
 
-    async def _find_rows_alone(self, report: AuditReport, matched: int) -> None:
-        """Report rows whose record is gone; only looked for when there are more rows than records had."""
-        stats = await self._rows.stats(report.execution_id)
-        if sum(stage.completed + stage.failed for stage in stats) == matched and not (
-            report.rows_have_gaps
-        ):
+    async def _find_rows_alone(self, report: AuditReport, matched: int, *, has_ended: bool) -> None:
+        """Report rows whose record is gone; only looked for when more rows are counted than records had.
+        When there are none, the counters are wrong."""
+        counted = await self._committed(report.execution_id)
+        if counted == matched and not report.rows_have_gaps:
             return
         cursor, more = None, True
         while more:
@@ -249,6 +305,11 @@ class LineageAudit:
                     report.add(Gap("row_without_record", place, row.id))
             cursor = page.next_cursor
             more = cursor is not None
+        if has_ended and not report.rows_have_gaps and not report.counts["record_damaged"]:
+            detail = f"{counted} are counted, {matched} there are"
+            report.add(
+                Gap("counts_differ", keys.execution_prefix(report.execution_id), None, detail)
+            )
 
 
 def _different(row: PipelineLineageEntry, wanted: PipelineLineageEntry) -> list[str]:

@@ -13,6 +13,7 @@ from factflow_engine.manager import OrchestratorManager
 from factflow_execution.models import PipelineExecution
 from factflow_execution.snapshot import snapshot_config
 from factflow_lineage.errors import LineageUnavailableError
+from factflow_lineage.filters import LineageFilter
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.stats import RouteCounts, StageStats
 
@@ -137,13 +138,18 @@ class ProgressService:
             stages=stages,
         )
 
-    async def stages(self, execution: PipelineExecution) -> tuple[StageStats, ...]:
+    async def stages(
+        self, execution: PipelineExecution, filters: LineageFilter | None = None
+    ) -> tuple[StageStats, ...]:
         """Return the counts of the stages that have rows, in the order of the YAML: by route, then as
-        a route's stages run. What the YAML does not name comes last, by name.
+        a route's stages run. What the YAML does not name comes last, by name. Filters name the execution too.
 
         Raises `LineageUnavailableError`.
         """
-        found = await self._lineage.stats(execution.execution_id)
+        if filters is None:
+            found = await self._lineage.stats(execution.execution_id)
+        else:
+            found = await self._lineage.totals(filters)
         try:
             config = snapshot_config(execution.config_snapshot)
         except ConfigurationError:

@@ -6,18 +6,21 @@ or waits from the queue. While lineage is in trouble its numbers stand still; th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factflow_engine.config.issues import ConfigurationError
 from factflow_engine.execution_spec import BreakerRuntime, HeldBack
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.errors import RouteNotRunningError
+from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import ExecutionStatus, PipelineExecution
 from factflow_execution.progress import ProgressService, RouteProgress
 from factflow_execution.snapshot import snapshot_config
-from factflow_foundation.clock import Clock
+from factflow_foundation.clock import Clock, isoformat
 from factflow_lineage.stats import StageStats
 
 
@@ -40,42 +43,72 @@ class RouteMetrics:
     stages: tuple[StageStats, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RouteReport:
+    """A route in the executions that were looked at, oldest first, `running` of which run. `note` says to a
+    person which one that is when none runs."""
+
+    executions: Sequence[RouteMetrics]
+    running: int = 0
+    note: str | None = None
+
+
 class RouteMetricsService:
-    """Answers how a route does."""
+    """Answers how a route does, or did."""
 
     def __init__(
         self,
         *,
         executions: ExecutionService,
+        repository: ExecutionRepository,
+        configs: ConfigRepository,
         manager: OrchestratorManager,
         progress: ProgressService,
         clock: Clock,
     ) -> None:
         self._executions = executions
+        self._repository = repository
+        self._configs = configs
         self._manager = manager
         self._progress = progress
         self._clock = clock
 
-    async def of(self, route_id: str, execution: str | None = None) -> Sequence[RouteMetrics]:
-        """Return the route in every running execution that has it, oldest first, or in one execution
-        (id or tag), whether it runs or ended.
+    async def of(self, route_id: str, execution: str | None = None) -> RouteReport:
+        """Return the route in every running execution that has it; in the latest that had it when none runs,
+        or in none when it was never run; or in one execution (id or tag), whether it runs or ended.
 
-        Raises `RouteNotRunningError` when there is none, `ExecutionNotFoundError`, and
-        `LineageUnavailableError`.
+        Raises `RouteNotRunningError` for a name that no execution and no config knows, or that the execution
+        asked for has not; `ExecutionNotFoundError`, and `LineageUnavailableError`.
         """
         if execution is not None:
             asked = await self._executions.get(execution)
-            found = [await self._one(route_id, asked)] if _has(route_id, asked) else []
-        else:
-            running = [
-                id_
-                for id_ in self._manager.running()
-                if any(route.route_id == route_id for route in self._manager.runtime(id_))
-            ]
-            found = [await self._one(route_id, await self._executions.get(id_)) for id_ in running]
-        if not found:
-            raise RouteNotRunningError(route_id, execution)
-        return found
+            if not _has(route_id, asked.config_snapshot):
+                raise RouteNotRunningError(route_id, execution)
+            return RouteReport([await self._one(route_id, asked)], running=int(not asked.ended))
+        running = [
+            id_
+            for id_ in self._manager.running()
+            if any(route.route_id == route_id for route in self._manager.runtime(id_))
+        ]
+        if not running:
+            return await self._of_none(route_id)
+        found = [await self._one(route_id, await self._executions.get(id_)) for id_ in running]
+        return RouteReport(found, running=len(found))
+
+    async def _of_none(self, route_id: str) -> RouteReport:
+        """Return a route that no execution runs now."""
+        for latest in await self._repository.newest_naming(route_id):
+            if await asyncio.to_thread(_has, route_id, latest.config_snapshot):
+                at = latest.completed_at or latest.started_at
+                note = (
+                    "no execution runs this route now; the latest that had it is "
+                    f"{latest.execution_id}, {latest.status} on {isoformat(at)}"
+                )
+                return RouteReport([await self._one(route_id, latest)], note=note)
+        for text in await self._configs.texts_naming(route_id):
+            if await asyncio.to_thread(_has, route_id, text):
+                return RouteReport([], note="no execution has run this route yet; a config has it")
+        raise RouteNotRunningError(route_id, None)
 
     async def _one(self, route_id: str, execution: PipelineExecution) -> RouteMetrics:
         routes = await self._progress.routes(execution)
@@ -101,8 +134,8 @@ class RouteMetricsService:
         )
 
 
-def _has(route_id: str, execution: PipelineExecution) -> bool:
+def _has(route_id: str, text: str) -> bool:
     try:
-        return route_id in snapshot_config(execution.config_snapshot).routes
+        return route_id in snapshot_config(text).routes
     except ConfigurationError:
         return False

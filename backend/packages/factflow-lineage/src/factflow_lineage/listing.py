@@ -52,7 +52,7 @@ class LineagePage:
 async def list_rows(connection: AsyncConnection, filters: LineageFilter) -> LineagePage:
     """Return the rows that match, by start; those of the same start as they were first written."""
     total = await count_rows(connection, filters) if filters.counted else None
-    way = await _by_start(connection, filters)
+    way = await way_by_start(connection, filters)
     if total is None and not way.looked:
         total = await _count(connection, way)
     if total == 0 or not way.scopes or (total is not None and filters.offset >= total):
@@ -105,7 +105,7 @@ async def list_children(
     return await _page(connection, way, limit, offset, total)
 
 
-async def _by_start(connection: AsyncConnection, filters: LineageFilter) -> Walk:
+async def way_by_start(connection: AsyncConnection, filters: LineageFilter) -> Walk:
     """Return how the rows are found that a listing by start shows."""
     scopes: list[Conditions] = [[]]
     looked: list[sa.ColumnElement[bool]] = []

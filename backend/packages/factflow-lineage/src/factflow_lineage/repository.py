@@ -20,6 +20,7 @@ from factflow_lineage.listing import LineagePage, list_children, list_failures, 
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.outcome_log import PAGE, OutcomePage
 from factflow_lineage.row_search import find_row, look_for_rows
+from factflow_lineage.stage_totals import read_totals
 from factflow_lineage.stats import (
     ExecutionCounts,
     StageStats,
@@ -124,6 +125,12 @@ class PipelineLineageRepository:
         """Return counts and durations per stage; empty for an execution without rows."""
         async with self._reading() as connection:
             return tuple(await read_stats(connection, execution_id))
+
+    async def totals(self, filters: LineageFilter) -> tuple[StageStats, ...]:
+        """Return counts and durations by stage of the rows that match, over all executions unless it names
+        one. Only a status or a time has rows looked at, all that match; its page does not count."""
+        async with self._reading() as connection:
+            return tuple(await read_totals(connection, filters))
 
     async def counts(self, execution_id: str) -> ExecutionCounts:
         """Return how many messages were seen and settled, per route and in sum."""

@@ -57,6 +57,7 @@ from factflow_lineage.writer import LineageService
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
+from factflow_server.archive_jobs import ArchiveJobs
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
 from factflow_server.queue_diagnostic import QueueDiagnostic
@@ -112,6 +113,7 @@ class Container:
     lineage_audit: LineageAudit
     deleter: ExecutionDeleter
     storage_reports: StorageReports
+    archives: ArchiveJobs
     why: WhyService
 
     @property
@@ -124,6 +126,7 @@ class Container:
         await self.recovery.close()
         await self.deleter.close()
         await self.storage_reports.close()
+        await self.archives.close()
         await self.lineage_filler.close()
         await self.executions.close(grace_seconds)
         await self.manager.stop(grace_seconds)
@@ -218,7 +221,8 @@ async def _join(
     pauses = RoutePauses(database, manager, clock, events)
     stack.push_async_callback(pauses.close)
     await pauses.load()
-    configs = ConfigService(ConfigRepository(database, reads), loader, clock)
+    config_repository = ConfigRepository(database, reads)
+    configs = ConfigService(config_repository, loader, clock)
     lineage_filler = LineageFiller(
         repository=repository,
         lineage=lineage,
@@ -245,6 +249,8 @@ async def _join(
         metrics=SystemMetricsService(repository, manager, lineage),
         route_metrics=RouteMetricsService(
             executions=executions,
+            repository=repository,
+            configs=config_repository,
             manager=manager,
             progress=progress,
             clock=clock,
@@ -296,6 +302,7 @@ async def _join(
             store=OutcomeStore(storage),
             manager=manager,
             filler=lineage_filler,
+            deletions=deletions,
         ),
         deleter=ExecutionDeleter(
             executions=executions,
@@ -304,6 +311,7 @@ async def _join(
             lineage=lineage,
             clock=clock,
         ),
+        archives=ArchiveJobs(storage, data_dir.archives),
         storage_reports=_storage_reports(
             storage_uri, data_dir, UsageCounter(usages, storage, clock), executions, clock
         ),

@@ -5,6 +5,7 @@ lineage.db      lineage (SQLite; can be rebuilt from the records)
 queue.db        messages under way (SQLite)
 storage/        artefacts and their records, the source of truth, as plain files or packed
 storage.uri     where they are instead, when the server was told to keep them elsewhere
+archives/       archives that were prepared to be fetched; gone with the server
 factflow.lock   held by the server that owns the folder
 """
 
@@ -44,6 +45,11 @@ class DataDir:
     def storage(self) -> Path:
         """Artefacts and records, unless `storage_note` names another place."""
         return self.root / "storage"
+
+    @property
+    def archives(self) -> Path:
+        """Archives that were prepared."""
+        return self.root / "archives"
 
     @property
     def storage_note(self) -> Path:

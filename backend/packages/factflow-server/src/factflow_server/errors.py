@@ -51,6 +51,9 @@ STATUS: Mapping[str, int] = {
     "init_too_large": 413,
     "body_too_large": 413,
     "too_many_executions": 429,
+    "too_many_archives": 429,
+    "archive_not_ready": 409,
+    "archive_not_found": 404,
     "config_not_found": 404,
     "execution_not_found": 404,
     "route_not_running": 404,
@@ -117,7 +120,14 @@ def internal_error(error: BaseException) -> JSONResponse:
     )
 
 
-async def _domain_error(request: Request, error: Exception) -> JSONResponse:
+async def answer_to(request: Request, error: BaseException) -> JSONResponse:
+    """Return what the client is told of an error that comes after its answer has begun."""
+    if isinstance(error, OperationalError):
+        return await _database_error(request, error)
+    return await _domain_error(request, error)
+
+
+async def _domain_error(request: Request, error: BaseException) -> JSONResponse:
     if not isinstance(error, FactflowError):
         return internal_error(error)
     status = STATUS.get(error.code)

@@ -31,7 +31,7 @@ SOMETIMES: Mapping[int, str] = {
     410: "It was deleted, on the day that is told.",
     413: "The body is too large.",
     415: "The body is not called JSON.",
-    429: "As many executions run as may.",
+    429: "As many run as may.",
 }
 HEADERS: Mapping[int, tuple[str, str]] = {
     401: ("WWW-Authenticate", "Bearer"),
@@ -85,11 +85,11 @@ def _tell_errors(operation: dict[str, Any], path: str, method: str, *, with_toke
     names = {parameter["name"] for parameter in parameters}
     if "{" in path or "execution_id" in names or method == "post":
         statuses.add(404)
-    if method != "get" or "storage" in path or "/diff/" in path:
+    if method != "get" or "storage" in path or path.endswith("/download") or "/diff/" in path:
         statuses.add(409)
-    if "Idempotency-Key" in names:
+    if "Idempotency-Key" in names or path.endswith("/prepare"):
         statuses.add(429)
-    if any(name in path for name in ("execution", "replay", "storage", "lineage")):
+    if any(name in path for name in ("execution", "replay", "storage", "lineage", "archive")):
         statuses.add(410)
     responses = operation["responses"]
     responses.pop("default", None)

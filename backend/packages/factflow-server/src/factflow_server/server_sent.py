@@ -22,6 +22,13 @@ from factflow_foundation import logs
 from factflow_protocols.errors import FactflowError
 
 RECONNECT_MILLISECONDS = 1_000
+EVENT = {
+    "type": "object",
+    "description": "One event. `data` is JSON.",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["event", "data"],
+}
+"""What the API's description says of an event."""
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the latter for nginx
 
 _log = logs.logger(__name__)

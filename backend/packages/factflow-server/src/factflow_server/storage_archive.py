@@ -44,17 +44,53 @@ class ArchiveSummary:
         self.missing += keys[: LEFT_OUT_TOLD - len(self.missing)]
 
 
-async def archive(storage: StorageProtocol, *prefixes: str) -> AsyncIterator[bytes]:
-    """Yield a tar archive of all below some prefixes ('' is the whole store), piece by piece.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What goes into an archive: all below some prefixes ('' is the whole store), or of that, what lies at a
+    `path` below them and what ends in one of the `endings`; with endings, or without `records`, objects
+    alone."""
 
-    Of each, objects come first, then records, both in the order of their keys; what is deleted meanwhile
-    is not in it. An archive without the summary at its end is not whole.
+    prefixes: Sequence[str]
+    path: str = ""
+    endings: tuple[str, ...] = ()
+    records: bool = True
+
+    @property
+    def has_records(self) -> bool:
+        """Tell whether records are wanted."""
+        return self.records and not self.endings
+
+    def takes(self, prefix: str, key: str) -> bool:
+        """Tell whether what was found below a prefix is wanted."""
+        below = key.removeprefix(f"{prefix}/")
+        return below.startswith(self.path) and (not self.endings or key.endswith(self.endings))
+
+
+async def count_members(storage: StorageProtocol, selection: Selection) -> int:
+    """Return how many objects and records are selected; each is looked at."""
+    count = 0
+    for prefix in selection.prefixes:
+        async for item in storage.list(prefix):
+            count += selection.takes(prefix, item.key)
+        if selection.has_records:
+            async for item in storage.list(prefix, records=True):
+                count += selection.takes(prefix, item.key)
+    return count
+
+
+async def archive(
+    storage: StorageProtocol, selection: Selection, summary: ArchiveSummary | None = None
+) -> AsyncIterator[bytes]:
+    """Yield a tar archive of what is selected, piece by piece, and fill the summary meanwhile.
+
+    Of each prefix, objects come first, then records, both in the order of their keys; what is deleted
+    meanwhile is not in it. An archive without the summary at its end is not whole.
     """
-    summary = ArchiveSummary()
+    summary = ArchiveSummary() if summary is None else summary
     pieces: list[bytes] = []
     size = 0
-    for prefix in prefixes:
-        async for name, data, modified_at in _members(storage, prefix, summary):
+    for prefix in selection.prefixes:
+        async for name, data, modified_at in _members(storage, selection, prefix, summary):
             pieces += _member(name, data, modified_at)
             size += len(data)
             if size >= CHUNK_BYTES:
@@ -66,18 +102,24 @@ async def archive(storage: StorageProtocol, *prefixes: str) -> AsyncIterator[byt
 
 
 async def _members(
-    storage: StorageProtocol, prefix: str, summary: ArchiveSummary
+    storage: StorageProtocol, selection: Selection, prefix: str, summary: ArchiveSummary
 ) -> AsyncIterator[tuple[str, bytes, float]]:
     found: ObjectInfo
     async for found in storage.list(prefix):
+        if not selection.takes(prefix, found.key):
+            continue
         try:
             data = await storage.read(found.key)
         except ObjectNotFoundError:
             continue
         summary.objects += 1
         yield found.key, data, found.modified_at
+    if not selection.has_records:
+        return
     named: list[str] = []
     async for found in storage.list(prefix, records=True):
+        if not selection.takes(prefix, found.key):
+            continue
         try:
             record = await storage.metadata(found.key)
         except ObjectNotFoundError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from factflow_engine.config.graph import PipelineGraph
 from factflow_execution.models import PipelineExecution
 from factflow_execution.snapshot import snapshot_config
@@ -31,3 +33,22 @@ def stage_prefixes(execution: PipelineExecution, route: str | None, stage: str |
         known = [f"{one}/{name}" for one, names in stages.items() for name in names]
         raise StageNotFoundError(stage, known, "the execution's pipeline")
     return found
+
+
+def folders(
+    execution: PipelineExecution, routes: Sequence[str], stages: Sequence[str]
+) -> list[str]:
+    """Return the folders of some stages in some routes, where they have them; without stages those of the
+    routes, without either the execution's.
+
+    Raises `RouteNotFoundError` and `StageNotFoundError` for names its snapshot does not have.
+    """
+    of_routes = [folder for route in routes for folder in stage_prefixes(execution, route, None)]
+    if not stages:
+        return list(dict.fromkeys(of_routes)) or [keys.execution_prefix(execution.execution_id)]
+    found = [folder for stage in stages for folder in stage_prefixes(execution, None, stage)]
+    return [
+        folder
+        for folder in dict.fromkeys(found)
+        if not of_routes or any(folder.startswith(f"{route}/") for route in of_routes)
+    ]

@@ -35,6 +35,14 @@ InitOption = Annotated[
 TagOption = Annotated[
     str | None, typer.Option("--tag", help="A name of your own, usable instead of the id.")
 ]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Start once for this key: asked again, show the execution that was started.",
+    ),
+]
 LoadedCodeOption = Annotated[
     bool,
     typer.Option(
@@ -218,17 +226,24 @@ def delete(session: Session, config_id: ConfigId) -> None:
     "run",
     "factflow config run ID --init url=https://example.org/sitemap.xml",
     "factflow config run ID | jq -r .execution_id | xargs factflow execution wait",
+    'factflow config run ID --idempotency-key "nightly-$(date +%F)"',
 )
 def run(
     session: Session,
     config_id: ConfigId,
+    *,
     init: InitOption = None,
     tag: TagOption = None,
+    idempotency_key: KeyOption = None,
     loaded_code: LoadedCodeOption = False,
 ) -> None:
     """Start an execution; does not wait for its end."""
     execution = session.api.post(
-        path("configs", config_id, "run"), parse_init(init or ()), tag=tag, loaded_code=loaded_code
+        path("configs", config_id, "run"),
+        parse_init(init or ()),
+        idempotency_key=idempotency_key,
+        tag=tag,
+        loaded_code=loaded_code,
     )
     execution_id = text(execution, "execution_id")
     session.show(without_snapshot(execution), lambda: draw_execution(execution))

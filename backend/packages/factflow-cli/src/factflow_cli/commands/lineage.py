@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from factflow_cli import terminal
-from factflow_cli.api import path, rows
+from factflow_cli.api import Json, path, rows
 from factflow_cli.command import command, group
 from factflow_cli.commands import audits
 from factflow_cli.durations import point_in_time
@@ -19,6 +19,7 @@ from factflow_cli.lineage_view import (
     draw_row,
     print_rows_total,
 )
+from factflow_cli.listing import AllOption, show_listing
 from factflow_cli.session import Session
 from factflow_cli.tables import print_table
 
@@ -28,6 +29,8 @@ Row = Mapping[str, Any]
 LineageId = Annotated[
     str, typer.Argument(metavar="LINEAGE_ID", help="Id of a lineage row, or of a message.")
 ]
+STATS_SECONDS = 600
+"""How long an answer may take that goes through millions of rows."""
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")]
 OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to pass over.")]
 
@@ -38,6 +41,10 @@ ExecutionOption = Annotated[
 RouteOption = Annotated[str | None, typer.Option("--route", help="Route id.")]
 StageOption = Annotated[str | None, typer.Option("--stage", help="Stage name.")]
 AdapterOption = Annotated[str | None, typer.Option("--adapter", help="Adapter type.")]
+StatusOption = Annotated[
+    str | None,
+    typer.Option("--status", help="pending, processing, completed, failed or cancelled."),
+]
 UrlOption = Annotated[str | None, typer.Option("--url", help="Part of the URL in the metadata.")]
 TitleOption = Annotated[str | None, typer.Option("--title", help="Part of the title.")]
 WhereOption = Annotated[
@@ -63,6 +70,7 @@ CursorOption = Annotated[
     "factflow lineage list --execution EXECUTION_ID --status failed",
     "factflow lineage list --execution ID --adapter web_scraper --limit 20",
     "factflow lineage list --since 1h --where lang=en",
+    "factflow lineage list --execution ID --all --output jsonl | jq -r .id",
 )
 def list_rows(
     session: Session,
@@ -71,10 +79,7 @@ def list_rows(
     route: RouteOption = None,
     stage: StageOption = None,
     adapter: AdapterOption = None,
-    status: Annotated[
-        str | None,
-        typer.Option("--status", help="pending, processing, completed, failed or cancelled."),
-    ] = None,
+    status: StatusOption = None,
     outcome: Annotated[
         str | None, typer.Option("--outcome", help="stored, fanned_out, filtered, failed, passed.")
     ] = None,
@@ -92,10 +97,14 @@ def list_rows(
     limit: LimitOption = 50,
     offset: OffsetOption = 0,
     cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List lineage rows: one per message and stage."""
-    answer = session.api.get(
+    show_listing(
+        session,
         "/lineage",
+        "entries",
+        _draw_rows,
         execution_id=execution,
         route_id=route,
         stage=stage,
@@ -111,21 +120,15 @@ def list_rows(
         started_after=point_in_time(since),
         started_before=point_in_time(until),
         sort_order=order,
-        limit=limit,
+        limit=None if everything else limit,
         offset=offset,
         cursor=cursor,
     )
-    _show_rows(session, answer, "rows")
 
 
-def _show_rows(session: Session, answer: Row, noun: str, offset: int = 0) -> None:
-    entries = rows(answer, "entries")
-
-    def draw() -> None:
-        print_table(LIST_COLUMNS, entries)
-        print_rows_total({"offset": offset, **answer}, len(entries), noun)
-
-    session.show(answer, draw)
+def _draw_rows(answer: Row, entries: list[Json]) -> None:
+    print_table(LIST_COLUMNS, entries)
+    print_rows_total(answer, len(entries), "rows")
 
 
 @command(app, "get", "factflow lineage get LINEAGE_ID")
@@ -174,10 +177,21 @@ def batch(
     batch_id: Annotated[str, typer.Argument(metavar="BATCH_ID", help="As in a row's batch_id.")],
     limit: LimitOption = 1000,
     offset: OffsetOption = 0,
+    *,
+    cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List the rows that one call of a batch adapter handled."""
-    answer = session.api.get("/lineage", batch_id=batch_id, limit=limit, offset=offset)
-    _show_rows(session, answer, "rows")
+    show_listing(
+        session,
+        "/lineage",
+        "entries",
+        _draw_rows,
+        batch_id=batch_id,
+        limit=None if everything else limit,
+        offset=offset,
+        cursor=cursor,
+    )
 
 
 @command(app, "children", "factflow lineage children LINEAGE_ID")
@@ -186,13 +200,20 @@ def children(
     lineage_id: LineageId,
     limit: LimitOption = 1000,
     offset: OffsetOption = 0,
+    *,
     cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List the rows that a message led to directly."""
-    answer = session.api.get(
-        path("lineage", lineage_id, "children"), limit=limit, offset=offset, cursor=cursor
+    show_listing(
+        session,
+        path("lineage", lineage_id, "children"),
+        "entries",
+        _draw_rows,
+        limit=None if everything else limit,
+        offset=offset,
+        cursor=cursor,
     )
-    _show_rows(session, answer, "rows", offset)
 
 
 @command(
@@ -218,10 +239,21 @@ def failures(
     limit: LimitOption = 50,
     offset: OffsetOption = 0,
     cursor: CursorOption = None,
+    everything: AllOption = False,
 ) -> None:
     """List the most recent failures, of all executions or one."""
-    answer = session.api.get(
+
+    def draw(answer: Row, entries: list[Json]) -> None:
+        draw_failures(entries)
+        print_rows_total(answer, len(entries), "failures")
+        if entries:
+            terminal.say(f"next: factflow lineage chain {entries[0].get('id')}")
+
+    show_listing(
+        session,
         "/lineage/failures",
+        "entries",
+        draw,
         execution_id=execution,
         route_id=route,
         stage=stage,
@@ -232,28 +264,46 @@ def failures(
         error_type=error_type,
         started_after=point_in_time(since),
         started_before=point_in_time(until),
-        limit=limit,
+        limit=None if everything else limit,
         offset=offset,
         cursor=cursor,
     )
-    entries = rows(answer, "entries")
-
-    def draw() -> None:
-        draw_failures(entries)
-        print_rows_total(answer, len(entries), "failures")
-        if entries:
-            terminal.say(f"next: factflow lineage chain {entries[0].get('id')}")
-
-    session.show(answer, draw)
 
 
-@command(app, "stats", "factflow lineage stats --execution EXECUTION_ID")
+@command(
+    app,
+    "stats",
+    "factflow lineage stats --execution EXECUTION_ID",
+    "factflow lineage stats --adapter web_scraper",
+    "factflow lineage stats --status failed --since 24h",
+)
 def stats(
     session: Session,
-    execution: Annotated[str, typer.Option("--execution", "-e", help="Execution id.")],
+    *,
+    execution: ExecutionOption = None,
+    route: RouteOption = None,
+    stage: StageOption = None,
+    adapter: AdapterOption = None,
+    status: StatusOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
 ) -> None:
-    """Count messages per route and adapter."""
-    answer = session.api.get("/lineage/stats", execution_id=execution)
+    """Count messages per route and adapter, in one execution or over all.
+
+    It costs nothing however many rows there are; with --status, --since or --until the rows that match are
+    gone through.
+    """
+    answer = session.api.get(
+        "/lineage/stats",
+        seconds=STATS_SECONDS,
+        execution_id=execution,
+        route_id=route,
+        stage=stage,
+        adapter=adapter,
+        status=status,
+        started_after=point_in_time(since),
+        started_before=point_in_time(until),
+    )
     stages = rows(answer, "stages")
     session.show(answer, lambda: print_stages(stages))
 

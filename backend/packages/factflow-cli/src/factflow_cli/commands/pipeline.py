@@ -13,7 +13,15 @@ from factflow_cli.durations import parse_moment
 from factflow_cli.flow_view import held_by_itself
 from factflow_cli.session import Session
 from factflow_cli.system_view import draw_route
-from factflow_cli.tables import Column, number, print_facts, print_line, print_table, print_total
+from factflow_cli.tables import (
+    Column,
+    number,
+    print_facts,
+    print_line,
+    print_table,
+    print_total,
+    sentence_lines,
+)
 from factflow_cli.values import moment
 
 app = group("Look at routes across executions, pause and resume them.")
@@ -75,13 +83,19 @@ def metrics(
         typer.Option("--execution", "-e", help="Only in this one (id or tag), also when it ended."),
     ] = None,
 ) -> None:
-    """Show how fast a route is, how long its stages take, and how many messages fail."""
+    """Show how fast a route is, how long its stages take, and how many messages fail.
+
+    When no execution runs it, the latest that did is shown.
+    """
     answer = session.api.get(path("pipelines", route, "metrics"), execution_id=execution)
     found = rows(answer, "executions")
 
     def draw() -> None:
+        note = answer.get("note")
+        for line in sentence_lines(str(note), "") if note else ():
+            print_line(line)
         for place, one in enumerate(found):
-            if place:
+            if place or note:
                 print_line()
             draw_route(one)
 

@@ -7,7 +7,7 @@ import typer
 from factflow_cli import terminal
 from factflow_cli.api import path, rows, text
 from factflow_cli.command import command
-from factflow_cli.commands.config import LoadedCodeOption, TagOption
+from factflow_cli.commands.config import KeyOption, LoadedCodeOption, TagOption
 from factflow_cli.errors import unexpected_answer
 from factflow_cli.execution_view import without_snapshot
 from factflow_cli.exit_codes import ExitCode
@@ -116,6 +116,7 @@ def replay(
         typer.Option("--config", metavar="CONFIG_ID", help="Run this config's current version."),
     ] = None,
     tag: TagOption = None,
+    idempotency_key: KeyOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and start nothing.")
     ] = False,
@@ -148,6 +149,7 @@ def replay(
         path("executions", execution_id, "replay"),
         {name: value for name, value in asked.items() if value is not None},
         seconds=ANSWER_SECONDS,
+        idempotency_key=idempotency_key,
     )
     if dry_run:
         _show_plan(session, answer)

@@ -1,5 +1,6 @@
 """`factflow run FILE`: check, store, run and wait in one go, with a server of its own if need be."""
 
+import hashlib
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,19 @@ import typer
 from factflow_cli import terminal
 from factflow_cli.api import Api, path, text
 from factflow_cli.command import command
-from factflow_cli.commands.config import AdaptersOption, InitOption, LoadedCodeOption, TagOption
+from factflow_cli.commands.config import (
+    AdaptersOption,
+    InitOption,
+    KeyOption,
+    LoadedCodeOption,
+    TagOption,
+)
 from factflow_cli.config_files import check_by_server, read_config
 from factflow_cli.errors import CliError
 from factflow_cli.execution_view import draw_execution, suggest_next, without_snapshot
 from factflow_cli.exit_codes import ExitCode
 from factflow_cli.init_values import parse_init
+from factflow_cli.listing import every_row
 from factflow_cli.private_server import DATA_DIR, private_server
 from factflow_cli.session import Session
 from factflow_cli.waiting import exit_as, wait_until_ended
@@ -37,6 +45,7 @@ def run(
     *,
     init: InitOption = None,
     tag: TagOption = None,
+    idempotency_key: KeyOption = None,
     loaded_code: LoadedCodeOption = False,
     adapters: AdaptersOption = None,
     allow_private_networks: Annotated[
@@ -66,6 +75,7 @@ def run(
             config_yaml=config_yaml,
             overrides=overrides,
             tag=tag,
+            key=idempotency_key,
             loaded_code=loaded_code,
         )
         try:
@@ -120,6 +130,7 @@ def _start(
     config_yaml: str,
     overrides: dict[str, Any] | None,
     tag: str | None,
+    key: str | None,
     loaded_code: bool,
 ) -> str:
     """Check, store and run the config; return the new execution's id."""
@@ -136,10 +147,22 @@ def _start(
     body = {"config_yaml": config_yaml, "source_type": "api"}
     if file != "-":
         body |= {"source_type": "file", "source_path": file}
-    config_id = text(api.post("/configs", body), "id")
+    stored = None if key is None else _stored_before(api, config_yaml)
+    config_id = stored or text(api.post("/configs", body), "id")
     execution = api.post(
-        path("configs", config_id, "run"), overrides, tag=tag, loaded_code=loaded_code
+        path("configs", config_id, "run"),
+        overrides,
+        idempotency_key=key,
+        tag=tag,
+        loaded_code=loaded_code,
     )
     execution_id = text(execution, "execution_id")
     terminal.say(f"execution {execution_id} of config {config_id}")
     return execution_id
+
+
+def _stored_before(api: Api, config_yaml: str) -> str | None:
+    """Return the id of the oldest config with this text: what a key has started was a run of that one."""
+    wanted = hashlib.sha256(config_yaml.encode()).hexdigest()
+    same = [row for row in every_row(api, "/configs", "configs") if row["config_hash"] == wanted]
+    return text(same[-1], "id") if same else None

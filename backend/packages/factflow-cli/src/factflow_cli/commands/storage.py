@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from factflow_cli import terminal
-from factflow_cli.api import Api, key_path, path, rows, text
+from factflow_cli.api import Api, Json, key_path, path, text
 from factflow_cli.command import command, group
 from factflow_cli.commands import storage_files
 from factflow_cli.errors import CliError
@@ -114,7 +114,7 @@ def _draw_objects(
     "browse",
     "factflow storage browse",
     "factflow storage browse executions/EXECUTION_ID/crawl/",
-    "factflow storage browse -e EXECUTION_ID crawl/fetch/",
+    "factflow storage browse -e EXECUTION_ID crawl/fetch/ --all --output jsonl",
 )
 def browse(
     session: Session,
@@ -126,8 +126,9 @@ def browse(
         str | None,
         typer.Option("--execution", "-e", help="PREFIX is within this execution (id or tag)."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Rows to show.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show.")] = 100,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on behind this key.")] = None,
+    everything: AllOption = False,
     count: Annotated[
         bool, typer.Option("--count", help="Count to the end, however long that takes.")
     ] = False,
@@ -136,33 +137,35 @@ def browse(
 
     Prefixes come with what lies below them; `+` stands behind a number that was not counted to its end.
     """
-    answer = session.api.get(
+    show_listing(
+        session,
         "/storage/browse",
+        "entries",
+        _draw_level,
         seconds=COUNT_SECONDS if count else None,
         execution_id=execution,
         prefix=prefix or None,
-        limit=limit,
+        limit=None if everything else limit,
+        offset=None,
         cursor=cursor,
         count=count or None,
     )
-    entries = rows(answer, "entries")
 
-    def draw() -> None:
-        where = str(answer.get("prefix") or "")
-        columns = (
-            Column("NAME", lambda row: str(row.get("key") or "").removeprefix(where), whole=True),
-            Column("OBJECTS", lambda row: _so_far(row, "objects"), whole=True, right=True),
-            Column("RECORDS", lambda row: _so_far(row, "records"), whole=True, right=True, keep=1),
-            Column("SIZE", lambda row: size(row.get("size")) + _more(row), whole=True, right=True),
-        )
-        print_line(f"in {where or 'the store'}")
+
+def _draw_level(answer: Json, entries: list[Json]) -> None:
+    where = str(answer.get("prefix") or "")
+    columns = (
+        Column("NAME", lambda row: str(row.get("key") or "").removeprefix(where), whole=True),
+        Column("OBJECTS", lambda row: _so_far(row, "objects"), whole=True, right=True),
+        Column("RECORDS", lambda row: _so_far(row, "records"), whole=True, right=True, keep=1),
+        Column("SIZE", lambda row: size(row.get("size")) + _more(row), whole=True, right=True),
+    )
+    print_line(f"in {where or 'the store'}")
+    print_line()
+    print_table(columns, entries)
+    if answer.get("has_more"):
         print_line()
-        print_table(columns, entries)
-        if answer.get("has_more"):
-            print_line()
-            print_line(f"and more: --cursor {answer.get('next_cursor')}")
-
-    session.show(answer, draw)
+        print_line(f"and more: --cursor {answer.get('next_cursor')}")
 
 
 def _so_far(row: Mapping[str, Any], name: str) -> str:
@@ -195,6 +198,8 @@ def get(session: Session, key: KeyArgument, execution: ExecutionOption = None) -
         if not terminal.is_terminal(sys.stdout):
             for chunk in response.iter_bytes():
                 terminal.write_bytes(chunk)
+                if terminal.reader_is_gone():
+                    break
             return
         data = response.read()
     content = _as_text(data)
@@ -264,8 +269,8 @@ def watch(
 ) -> None:
     """Show each outcome as it is stored, until the execution ends.
 
-    One line of JSON for each when piped. Exits with 9 when the execution was interrupted by a stop of
-    its server, else with 0, however it ended. Ctrl+C ends the watching only.
+    One line of JSON for each when piped; it ends with its reader. Exits with 9 when the execution was
+    interrupted by a stop of its server, else with 0, however it ended. Ctrl+C ends the watching only.
     """
     from factflow_cli.watching import watch_storage
 

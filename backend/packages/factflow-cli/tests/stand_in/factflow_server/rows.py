@@ -322,6 +322,12 @@ def monitor(status: str = "running", **changes: Any) -> dict[str, Any]:
     }
 
 
+def audit_progress() -> tuple[str, dict[str, Any]]:
+    """Return an event that tells how far an audit is."""
+    counts = {"rows": 84, "records": 60, "artefacts": 120, "gaps": 1}
+    return "progress", {"step": "records", **counts}
+
+
 def audit(gaps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Return how lineage and storage disagree: a row is missing, unless told otherwise."""
     missing = {"kind": "row_missing", "key": KEY, "row_id": ROW, "detail": ""}
@@ -332,6 +338,8 @@ def audit(gaps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         "deep": False,
         "records": 84,
         "artefacts": 160,
+        "artefacts_deleted": 0,
+        "deletion": None,
         "counts": {"row_missing": len(found), "litter": 0},
         "gaps": found,
         "rows_rebuilt": 0,

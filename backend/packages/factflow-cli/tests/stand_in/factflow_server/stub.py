@@ -20,6 +20,7 @@ from .rows import (
     ROW,
     RUN,
     audit,
+    audit_progress,
     chosen,
     config,
     deletion,
@@ -40,7 +41,18 @@ from .rows import (
 from .system_rows import diagnosis, health, route_metrics, system_metrics, usage
 
 # Tests take these from here, beside what `content` is made of.
-__all__ = ["MESSAGE", "Stub", "Told", "deletion", "error", "events", "not_found", "progress"]
+__all__ = [
+    "MESSAGE",
+    "Stub",
+    "Told",
+    "audit",
+    "audit_progress",
+    "deletion",
+    "error",
+    "events",
+    "not_found",
+    "progress",
+]
 
 
 def validation(asked: Asked) -> dict[str, Any]:
@@ -106,8 +118,8 @@ def content() -> dict[str, Any]:
         f"GET {run}/events": events("completed"),
         f"GET {run}/storage-stream": Told([*outcomes(), ("end", end("failed"))]),
         f"GET {run}/monitor": monitor(),
-        f"GET {run}/audit": audit(),
-        f"POST {run}/audit/repair": audit(gaps=[]) | {"rows_rebuilt": 42},
+        f"GET {run}/audit": Told([audit_progress(), ("report", audit())]),
+        f"POST {run}/audit/repair": Told([("report", audit(gaps=[]) | {"rows_rebuilt": 42})]),
         f"POST {run}/cancel": {
             "success": True,
             "execution_id": RUN,

@@ -66,6 +66,8 @@ def route_metrics() -> dict[str, Any]:
     return {
         "route_id": "crawl",
         "timestamp": at,
+        "running": 1,
+        "note": None,
         "executions": [
             {
                 "execution_id": RUN,

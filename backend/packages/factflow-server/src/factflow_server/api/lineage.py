@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -28,8 +28,8 @@ from factflow_server.container import Container
 router = APIRouter(prefix="/lineage", tags=["lineage"])
 
 ManyRows = Annotated[int, Query(ge=1, le=10_000, description="Rows in this page.")]
-
-
+StartedAfter = Annotated[datetime | None, Query(description="At or after.")]
+StartedBefore = Annotated[datetime | None, Query(description="At or before.")]
 Outcome = Literal["stored", "fanned_out", "filtered", "failed", "passed"]
 
 
@@ -48,8 +48,8 @@ class RowConditions:
         list[str] | None, Query(description="`key=value`: a metadata field has this value.")
     ] = None
     error_type: Annotated[str | None, Query(description="Class of the error.")] = None
-    started_after: Annotated[datetime | None, Query(description="At or after.")] = None
-    started_before: Annotated[datetime | None, Query(description="At or before.")] = None
+    started_after: StartedAfter = None
+    started_before: StartedBefore = None
     limit: ManyRows = 100
     offset: Offset = 0
     cursor: Cursor = None
@@ -108,12 +108,38 @@ async def list_failures(
 
 
 @router.get("/stats", operation_id="get_lineage_stats")
-async def get_lineage_stats(execution_id: str, services: Services) -> LineageStatsResponse:
-    """Get counts and durations of an execution's stages, in the pipeline's order."""
-    execution = await services.executions.stored(execution_id)
-    stages = await services.progress.stages(execution)
+async def get_lineage_stats(  # noqa: PLR0917 - FastAPI passes them by name
+    services: Services,
+    execution_id: str | None = None,
+    route_id: str | None = None,
+    stage: str | None = None,
+    adapter: str | None = None,
+    status: StageStatus | None = None,
+    started_after: StartedAfter = None,
+    started_before: StartedBefore = None,
+) -> LineageStatsResponse:
+    """Get counts and durations by stage: of an execution, in the pipeline's order, or over all of them.
+
+    They come from counters, whatever the number of rows; for a status or a time the rows are gone through.
+    """
+    filters = LineageFilter(
+        route_id=route_id,
+        stage=stage,
+        adapter=adapter,
+        status=status,
+        started_after=_seconds(started_after),
+        started_before=_seconds(started_before),
+    )
+    if execution_id is None:
+        stages = await services.lineage_repository.totals(filters)
+    else:
+        execution = await services.executions.stored(execution_id)
+        execution_id = execution.execution_id
+        stages = await services.progress.stages(
+            execution, replace(filters, execution_id=execution_id)
+        )
     return LineageStatsResponse(
-        execution_id=execution.execution_id,
+        execution_id=execution_id,
         stages=[StageStatsSchema.model_validate(stage) for stage in stages],
     )
 

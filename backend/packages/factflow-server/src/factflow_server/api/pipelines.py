@@ -51,12 +51,18 @@ async def list_pipelines(services: Services, execution_id: str | None = None) ->
 async def get_pipeline_metrics(
     route_id: str, services: Services, execution_id: str | None = None
 ) -> RouteMetricsResponse:
-    """Get pace, durations and failures of a route in all running executions, or in one, ended or not."""
-    found = await services.route_metrics.of(route_id, execution_id)
+    """Get pace, durations and failures of a route in all running executions, or in one, ended or not.
+
+    When none runs, it is the latest that had the route; `note` says which. A route that only a config has
+    comes without any.
+    """
+    report = await services.route_metrics.of(route_id, execution_id)
     return RouteMetricsResponse(
         route_id=route_id,
         timestamp=iso(services.clock.now()),
-        executions=[RouteMetricsSchema.of(metrics) for metrics in found],
+        running=report.running,
+        note=report.note,
+        executions=[RouteMetricsSchema.of(metrics) for metrics in report.executions],
     )
 
 

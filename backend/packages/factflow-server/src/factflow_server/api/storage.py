@@ -25,7 +25,7 @@ from factflow_server.api.schemas.storage import (
     ObjectSchema,
 )
 from factflow_server.container import Container
-from factflow_server.storage_archive import archive
+from factflow_server.storage_archive import Selection, archive
 from factflow_server.storage_levels import LevelCounter
 from factflow_server.storage_selection import stage_prefixes
 
@@ -138,7 +138,7 @@ async def get_archive(
         )
     else:
         prefixes = stage_prefixes(await services.executions.stored(execution_id), route, stage)
-    pieces = archive(services.storage, *prefixes)
+    pieces = archive(services.storage, Selection(prefixes))
     first = await anext(pieces)  # what is wrong at the start has its own status
 
     async def body() -> AsyncIterator[bytes]:

@@ -22,16 +22,10 @@ Timeout = Annotated[
     float | None,
     Query(ge=1, le=3600, description="Seconds after which the stream ends, if not before."),
 ]
-_EVENT = {
-    "type": "object",
-    "description": "One event. `data` is JSON.",
-    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
-    "required": ["event", "data"],
-}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events as they happen, until the end.",
-        "content": {"text/event-stream": {"schema": _EVENT}},
+        "content": {"text/event-stream": {"schema": server_sent.EVENT}},
     },
     204: {"description": "`Last-Event-ID` is that of the end: there is nothing more to tell."},
 }

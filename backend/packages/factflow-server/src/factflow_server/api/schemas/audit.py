@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factflow_execution.audit_report import GAP_KINDS, AuditReport, GapKind
+from factflow_execution.audit_report import GAP_KINDS, AuditReport, AuditStep, GapKind
+from factflow_server.api.schemas.deletions import DeletionSchema
 
 
 class RepairBody(BaseModel):
@@ -27,10 +28,33 @@ class GapSchema(BaseModel):
     detail: str
 
 
+class AuditProgressSchema(BaseModel):
+    """How far an audit is: `records` of about `rows` compared, `gaps` found so far. A repair compares, makes
+    rows again, and compares once more."""
+
+    step: AuditStep
+    rows: int
+    records: int
+    artefacts: int
+    gaps: int
+
+    @classmethod
+    def of(cls, report: AuditReport) -> AuditProgressSchema:
+        """Return a report that still grows as it is told."""
+        return cls(
+            step=report.step,
+            rows=report.rows,
+            records=report.records,
+            artefacts=report.artefacts,
+            gaps=report.counts.total(),
+        )
+
+
 class AuditResponse(BaseModel):
     """How lineage and storage disagree about an execution: all gaps counted by kind, the first ones named.
 
-    `rows_rebuilt` and `litter_deleted` are of a repair; the gaps are those left after it.
+    `rows_rebuilt` and `litter_deleted` are of a repair; the gaps are those left after it. What a `deletion`
+    took on purpose is no gap: `artefacts_deleted` counts it among the `artefacts` that records name.
     """
 
     execution_id: str
@@ -38,6 +62,8 @@ class AuditResponse(BaseModel):
     deep: bool
     records: int
     artefacts: int
+    artefacts_deleted: int
+    deletion: DeletionSchema | None
     counts: dict[GapKind, int]
     gaps: list[GapSchema]
     rows_rebuilt: int
@@ -53,6 +79,8 @@ class AuditResponse(BaseModel):
             deep=report.deep,
             records=report.records,
             artefacts=report.artefacts,
+            artefacts_deleted=report.artefacts_deleted,
+            deletion=None if report.deletion is None else DeletionSchema.of(report.deletion),
             counts={kind: report.counts[kind] for kind in GAP_KINDS},
             gaps=[GapSchema.model_validate(gap) for gap in report.gaps],
             rows_rebuilt=report.rows_rebuilt,

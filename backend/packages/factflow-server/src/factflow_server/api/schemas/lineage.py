@@ -117,7 +117,8 @@ class ChildrenResponse(LineagePage):
 
 
 class LineageStatsResponse(BaseModel):
-    """Counts and durations of an execution's stages."""
+    """Counts and durations by stage, of an execution or (null) over all. `count` are the rows that match,
+    `completed` and `failed` those of them that have ended."""
 
-    execution_id: str
+    execution_id: str | None
     stages: list[StageStatsSchema]

@@ -120,8 +120,10 @@ class RouteMetricsSchema(BaseModel):
 
 
 class RouteMetricsResponse(BaseModel):
-    """A route in each execution that was looked at, oldest first."""
+    """A route in each execution that was looked at, oldest first; `running` of them run now."""
 
     route_id: str
     timestamp: str
+    running: int
+    note: str | None
     executions: list[RouteMetricsSchema]
