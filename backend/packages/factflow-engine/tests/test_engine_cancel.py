@@ -51,7 +51,7 @@ async def test_no_adapter_can_prevent_it(
     engine: EngineUnderTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str
 ) -> None:
     """One waits for ever, one ignores its cancellation and its closing, one blocks a thread."""
-    monkeypatch.setattr("factflow_engine.orchestrator.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("factflow_engine.execution_routes.CLOSE_SECONDS", 0.1)
     door = tmp_path / "door"
     execution = await in_work(engine, stage, "{}" if stage == "hang" else f'{{path: "{door}"}}')
     try:

@@ -159,13 +159,13 @@ class OrchestratorManager:
         """
         self._services.paused_routes.add(route_id)
         for orchestrator in self._orchestrators.values():
-            orchestrator.pause(route_id)
+            orchestrator.routes.pause(route_id)
 
     def resume(self, route_id: str) -> None:
         """Have every route of this name take messages again."""
         self._services.paused_routes.discard(route_id)
         for orchestrator in self._orchestrators.values():
-            orchestrator.resume(route_id)
+            orchestrator.routes.resume(route_id)
 
     async def found_in_queue(self, execution_id: str, generation: int) -> Progress | None:
         """Return how far an execution's messages are by its queues, None when these were lost."""
@@ -189,7 +189,7 @@ class OrchestratorManager:
     def runtime(self, execution_id: str) -> list[RouteRuntime]:
         """Return an execution's routes as they stand; empty when it does not run here."""
         orchestrator = self._orchestrators.get(execution_id)
-        return orchestrator.runtime() if orchestrator is not None else []
+        return orchestrator.routes.runtime() if orchestrator is not None else []
 
     def published(self, execution_id: str) -> int | None:
         """Return how many items an execution's publisher has announced; None when it does not run here."""
@@ -203,7 +203,7 @@ class OrchestratorManager:
     def gathering(self, execution_id: str) -> dict[tuple[str, str], list[str]]:
         """Return the messages of an execution that wait for their batch to fill, by route and stage."""
         orchestrator = self._orchestrators.get(execution_id)
-        return orchestrator.gathering() if orchestrator is not None else {}
+        return orchestrator.routes.gathering() if orchestrator is not None else {}
 
     def per_second(self, execution_id: str, route_id: str) -> float:
         """Return how many messages a route settled in a second, over the last minute; 0 when it does not
