@@ -13,7 +13,7 @@ SOURCES := $(wildcard backend/packages/*/src backend/packages/workflows/*/src)
 FOLDERS := $(wildcard backend/packages/*/tests backend/packages/workflows/*/tests \
 	backend/packages/*/tests/stand_in tests bench demo docs/generator)
 CODE := backend tests docs/generator $(wildcard bench demo)
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The virtualenv's own interpreter serves; uv downloads none and uses no other environment.
 export UV_PYTHON_DOWNLOADS := never
