@@ -13,7 +13,8 @@ SOURCES := $(wildcard backend/packages/*/src backend/packages/workflows/*/src)
 FOLDERS := $(wildcard backend/packages/*/tests backend/packages/workflows/*/tests \
 	backend/packages/*/tests/stand_in tests bench demo docs/generator)
 CODE := backend tests docs/generator $(wildcard bench demo)
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# One more at a time than two processors: a third of its time a test waits for what it started.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The virtualenv's own interpreter serves; uv downloads none and uses no other environment.
 export UV_PYTHON_DOWNLOADS := never
@@ -38,7 +39,7 @@ test: $(READY) ## all tests but the long ones
 	$(PYTEST) -m 'not long' $(ARGS)
 
 test-long: $(READY) ## the tests that take minutes
-	$(PYTEST) -m long --timeout 1800 $(ARGS)
+	$(PYTEST) -n 2 -m long --timeout 1800 $(ARGS)
 
 test-cli: $(READY) ## the documented shell sessions against a real server
 	$(PYTEST) tests/test_cli tests/acceptance/test_documented_shell.py $(ARGS)

@@ -1,7 +1,8 @@
-"""Measures what much of everything costs: messages in one execution, lineage rows, executions.
+"""Measures what much of everything costs: messages in one execution, deleting it, lineage rows, executions.
 
     make bench-scale                                    100,000 messages, 1,000,000 rows: some minutes
-    make bench-scale ARGS="--messages 1000000 --rows 10000000"      the sizes of the targets, an hour or so
+    make bench-scale ARGS="--messages 1000000 --rows 10000000 --objects 1000000"
+                                                        the sizes of the targets: an hour or so
     make bench-scale ARGS="--only starts"
 
 Figures go to bench/results/scale.json, too. Files are left behind unless --delete is given.
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from machine import facts
 from rounds import Workplace, say
+from scale.deletions import deletion_rows
 from scale.lineage_table import table_rows
 from scale.many_executions import execution_rows
 from scale.many_messages import message_rows
@@ -25,7 +27,7 @@ from storage_kinds import packed_missing
 from table import Row, show, write
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
-GROUPS = ("starts", "messages", "lineage", "executions")
+GROUPS = ("starts", "messages", "deletions", "lineage", "executions")
 
 
 def arguments() -> argparse.Namespace:
@@ -36,11 +38,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=100_000, help="in one execution (100,000)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of lineage (1,000,000)")
     parser.add_argument("--executions", type=int, default=100_000, help="in the list (100,000)")
+    parser.add_argument("--objects", type=int, default=100_000, help="to delete (100,000)")
     parser.add_argument("--rounds", type=int, default=5, help="of starts (5)")
     parser.add_argument(
         "--storage",
         choices=("plain", "packed"),
-        help="where the messages' artefacts go: packed where there is such storage, else plain files",
+        help="where artefacts go: packed where there is such storage, else plain files; deletions: both",
     )
     parser.add_argument("--only", default=",".join(GROUPS), help=f"groups: {', '.join(GROUPS)}")
     parser.add_argument("--folder", type=Path, help="where files are made (temporary)")
@@ -61,9 +64,11 @@ def main() -> None:
     place = Workplace(given.folder)
     about = facts(place.root)
     packed = given.storage == "packed" or (given.storage is None and not packed_missing())
+    kinds = [False, True] if given.storage is None and packed else [packed]
     groups: dict[str, Callable[[], list[Row]]] = {
         "starts": lambda: start_rows(place, given.rounds),
         "messages": lambda: message_rows(place, given.messages, packed=packed),
+        "deletions": lambda: deletion_rows(place, given.objects, kinds),
         "lineage": lambda: table_rows(place, given.rows),
         "executions": lambda: execution_rows(place, given.executions),
     }

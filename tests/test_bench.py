@@ -141,8 +141,11 @@ def test_kills_and_latency_are_measured_on_a_real_server(tmp_path: Path) -> None
 @pytest.mark.long
 def test_scale_is_measured_at_any_size(tmp_path: Path) -> None:
     """Every question has its figure, and the replay takes all messages."""
-    sizes = ("--messages", "200", "--rows", "2000", "--executions", "100")
-    rows = measured("run_scale.py", tmp_path, "--only", "messages,lineage,executions", *sizes)
-    assert {f"M{n}" for n in range(1, 8)} | {f"Q{n}" for n in range(1, 8)} <= rows.keys()
+    sizes = ("--messages", "200", "--rows", "2000", "--executions", "100", "--objects", "500")
+    groups = "messages,deletions,lineage,executions"
+    rows = measured("run_scale.py", tmp_path, "--only", groups, *sizes)
+    assert {f"M{n}" for n in range(1, 8)} | {f"Q{n}" for n in range(1, 14)} <= rows.keys()
+    assert {"D1", "D2", "D1k", "D2k"} <= rows.keys()
+    assert "deleting an execution of 502 objects" in rows["D1"]["what"]
     assert rows["M4"]["what"].startswith("planning a replay of 200")
     assert rows["X1"]["values"][0] > 0

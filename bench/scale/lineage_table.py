@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any, Literal
 
 from latency import p95
 from rounds import Workplace, say
@@ -143,24 +144,62 @@ async def _ask(rows: PipelineLineageRepository, count: int) -> list[Row]:
     def some_execution() -> str:
         return f"{chance.randrange(max(1, written // PER_EXECUTION)):032x}"
 
+    def within(**conditions: Any) -> LineageFilter:
+        return LineageFilter(execution_id=some_execution(), **conditions)
+
+    def some_url() -> str:
+        return f"example.com/{chance.randrange(written - 1)}"
+
+    def some_order() -> Literal["asc", "desc"]:
+        return chance.choice(("asc", "desc"))
+
     questions: list[tuple[str, str, str, Callable[[], Awaitable[object]]]] = [
         ("Q3", "chain of a row", "≤ 50 ms", lambda: rows.chain(some_id())),
         (
             "Q4",
             "a stage's rows of an execution, by status",
             "≤ 100 ms",
-            lambda: rows.list(
-                LineageFilter(execution_id=some_execution(), stage="bench_b", status="completed")
-            ),
+            lambda: rows.list(within(stage="bench_b", status="completed")),
         ),
-        (
-            "Q5",
-            "an execution's failures",
-            "≤ 100 ms",
-            lambda: rows.failures(LineageFilter(execution_id=some_execution())),
-        ),
+        ("Q5", "an execution's failures", "≤ 100 ms", lambda: rows.failures(within())),
         ("Q6", "the latest failures of all", "≤ 100 ms", rows.failures),
         ("Q7", "an execution's stats", "≤ 20 ms", lambda: rows.stats(some_execution())),
+        (
+            "Q8",
+            "failed rows of all, by start",
+            "≤ 100 ms",
+            lambda: rows.list(LineageFilter(status="failed", sort_order=some_order())),
+        ),
+        (
+            "Q9",
+            "a stage's rows of all executions",
+            "≤ 100 ms",
+            lambda: rows.list(LineageFilter(stage="bench_b", sort_order=some_order())),
+        ),
+        (
+            "Q10",
+            "rows of a message",
+            "≤ 100 ms",
+            lambda: rows.list(LineageFilter(message_id=some_id())),
+        ),
+        (
+            "Q11",
+            "part of a URL, in an execution",
+            "≤ 100 ms",
+            lambda: rows.list(within(url=some_url())),
+        ),
+        (
+            "Q12",
+            "part of a URL, in all: a page that looks at 20,000 rows",
+            "",
+            lambda: rows.list(LineageFilter(url=some_url(), sort_order=some_order())),
+        ),
+        (
+            "Q13",
+            "failures of an execution, by stage and error",
+            "≤ 100 ms",
+            lambda: rows.failure_groups(some_execution()),
+        ),
     ]
     return [
         Row(name, f"{what}, p95 of {ASKED}", (await _p95(ask),), "ms", target=target)

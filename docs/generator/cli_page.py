@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import textwrap
@@ -27,12 +28,18 @@ HEAD = f"""# Commands
 
 def cli_page() -> str:
     """Return the page as markdown."""
-    top: Any = typer.main.get_command(app)
+    top = _program()
     parts = [HEAD, "## Options of every command\n", _options(_shared(top))]
     parts += [_example(top)]
     for name, command in top.commands.items():
         parts += _sections(f"factflow {name}", command, level=2)
     return "\n".join(parts).rstrip() + "\n"
+
+
+@functools.cache
+def _program() -> Any:
+    """Return the tree of commands, which takes long to make."""
+    return typer.main.get_command(app)
 
 
 def _sections(name: str, command: Any, level: int) -> Iterator[str]:
@@ -65,7 +72,7 @@ def _options(parameters: list[Any]) -> str:
 
 def _name(parameter: Any) -> str:
     """How the help writes it: `-f, --file FILE`."""
-    context = typer.Context(typer.main.get_command(app), info_name="factflow")
+    context = typer.Context(_program(), info_name="factflow")
     if parameter.param_type_name == "argument":
         said = " ".join(parameter.get_usage_pieces(context))
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from factflow_cli.app import main
 from factflow_testing.server_process import Finished, ServerProcess
@@ -15,6 +17,8 @@ from factflow_testing.site_process import corpus_folder
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+TREE_OF = functools.cache(typer.main.get_command)
+"""What a process makes of the program once; here it serves all tests."""
 ADAPTERS = ("--adapters", "factflow_testing.adapters", str(HERE / "gated_adapters.py"))
 
 
@@ -84,6 +88,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
         with monkeypatch.context() as changed:
             changed.setenv("FACTFLOW_SERVER_URL", server.url)
             changed.setattr(sys, "argv", ["factflow", *map(str, arguments)])
+            changed.setattr(typer.main, "get_command", TREE_OF)
             for name, stream in (("stdin", given), ("stdout", out), ("stderr", err)):
                 changed.setattr(sys, name, stream)
             with pytest.raises(SystemExit) as left:

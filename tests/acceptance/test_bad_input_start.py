@@ -25,7 +25,9 @@ def test_a_port_in_use_is_named_and_no_data_folder_appears(tmp_path: Path) -> No
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert port in _refused(tmp_path / "data", "--port", port)
+        said = _refused(tmp_path / "data", "--port", port)
+        assert said.startswith(f"factflow: error: port {port} on 127.0.0.1 is taken")
+        assert "hint: --port 0" in said
         err = cli("serve", "--port", port, "--data-dir", tmp_path / "data").refused(2)
         assert port in err
     assert not list(tmp_path.iterdir())
@@ -33,7 +35,7 @@ def test_a_port_in_use_is_named_and_no_data_folder_appears(tmp_path: Path) -> No
 
 def test_a_data_folder_below_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    assert str(tmp_path / "file") in _refused(tmp_path / "file" / "data")
+    assert str(tmp_path / "file" / "data") in _refused(tmp_path / "file" / "data")
     assert (tmp_path / "file").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -54,6 +56,6 @@ def test_a_second_server_on_a_data_folder_is_refused_with_the_firsts_pid(
     strict_server: ServerProcess,
 ) -> None:
     before = strict_server.manifest()
-    assert str(strict_server.pid) in _refused(strict_server.data_dir, code=3)
+    assert f"process {strict_server.pid}" in _refused(strict_server.data_dir, code=3)
     assert strict_server.get("/system/health")["status"] == "healthy"
     assert strict_server.manifest() == before

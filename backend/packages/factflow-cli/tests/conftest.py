@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -19,10 +20,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import typer.main
 
 STAND_IN = Path(__file__).parent / "stand_in"
 PROGRAM = Path(sys.executable).parent / "factflow"
 NO_SERVER = "http://127.0.0.1:9"
+tree_of = functools.cache(typer.main.get_command)
+"""What a process makes of the program once; here it serves all tests."""
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|\][^\x07]*\x07)")
 
 
@@ -91,6 +95,7 @@ def factflow(
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["factflow", *arguments])
+        monkeypatch.setattr(typer.main, "get_command", tree_of)
         capfdbinary.readouterr()
         with pytest.raises(SystemExit) as left:
             main()

@@ -235,7 +235,10 @@ def test_an_edit_of_the_module_or_of_what_it_imports_from_its_package_is_a_chang
     folder: Path,
 ) -> None:
     write(folder / "deep" / "__init__.py", "")
-    write(folder / "deep" / "words.py", "from . import letters\nWORD = 1\n")
+    write(
+        folder / "deep" / "words.py",
+        "match 1:\n    case 1:\n        from . import letters\nWORD = 1\n",
+    )
     write(folder / "deep" / "letters.py", "LETTER = 'a'\n")
     write(folder / "deep" / "late.py", "LATE = 1\n")
     write(folder / "deep" / "unrelated.py", "OTHER = 1\n")
@@ -243,7 +246,8 @@ def test_an_edit_of_the_module_or_of_what_it_imports_from_its_package_is_a_chang
     write(
         folder / "deep" / "adapters.py",
         "import outside_mod\nfrom deep.words import WORD\n"
-        "def later():\n    from .late import LATE\n" + adapter_source("deep"),
+        "def later():\n    try:\n        from .missing import LATE\n    except ImportError:\n"
+        "        from .late import LATE\n" + adapter_source("deep"),
     )
     registry = AdapterRegistry.discover(["deep.adapters"])
     version = registry.get("deep").version

@@ -12,13 +12,19 @@ from factflow_foundation import interpreter
 class Node:
     pass
 
-kept = [Node() for _ in range(1000)]
+def cycle():
+    node = Node()
+    node.own = node
+    return weakref.ref(node)
+
+interpreter.start()
+of_the_start = cycle()
+kept = [[Node()] for _ in range(1000)]
+assert of_the_start() is not None
 interpreter.settle()
+assert of_the_start() is None
 assert gc.get_freeze_count() > 1000, gc.get_freeze_count()
-node = Node()
-node.own = node
-gone = weakref.ref(node)
-del node
+gone = cycle()
 made = [[] for _ in range(interpreter.YOUNG_OBJECTS + 1)]
 assert gone() is None
 """

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from factflow_infra.storage import FilesystemStorageProvider
 from factflow_infra.storage.commit_journal import JournalledStorage
+from factflow_infra.storage.filesystem import FilesystemStorageProvider
 from factflow_protocols.errors import ObjectExistsError
 from factflow_protocols.storage import StorageProtocol
 from factflow_testing.storage_contract import MESSAGE, StorageContract

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import (
+from factflow_infra.storage.data_lock import (
     DataFolderLock,
     DataFolderLockedError,
     DataFolderUnwritableError,

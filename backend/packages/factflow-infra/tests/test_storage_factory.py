@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import (
-    FilesystemStorageProvider,
-    PackedStorageProvider,
-    StorageLayoutError,
-    StorageUriError,
-    create_storage_provider,
-)
+from factflow_infra.storage.factory import StorageUriError, create_storage_provider
+from factflow_infra.storage.filesystem import FilesystemStorageProvider
+from factflow_infra.storage.packed.provider import PackedStorageProvider
+from factflow_infra.storage.packed_marker import StorageLayoutError
 
 
 @pytest.mark.parametrize("host", ["", "localhost"])

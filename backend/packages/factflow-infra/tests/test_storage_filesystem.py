@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import FilesystemStorageProvider, staged_file
+from factflow_infra.storage import staged_file
 from factflow_infra.storage.empty_record import remove_if_empty
-from factflow_infra.storage.filesystem import Durability
+from factflow_infra.storage.filesystem import Durability, FilesystemStorageProvider
 from factflow_infra.storage.layout import TEMP_PREFIX, record_key
 from factflow_infra.storage.staged_file import TemporaryFile, UnnamedFile, choose_staging
 from factflow_protocols.errors import (

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import (
-    DataFolderLockedError,
-    FilesystemStorageProvider,
-    PackedStorageProvider,
-    StorageLayoutError,
-)
+from factflow_infra.storage.data_lock import DataFolderLockedError
+from factflow_infra.storage.filesystem import FilesystemStorageProvider
 from factflow_infra.storage.packed import provider
+from factflow_infra.storage.packed.provider import PackedStorageProvider
+from factflow_infra.storage.packed_marker import StorageLayoutError
 from factflow_protocols.errors import (
     KeyRefusedError,
     ObjectNotFoundError,

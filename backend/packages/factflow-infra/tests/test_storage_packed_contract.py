@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import PackedStorageProvider
+from factflow_infra.storage.packed.provider import PackedStorageProvider
 from factflow_protocols.storage import StorageProtocol
 from factflow_testing.storage_contract import StorageContract
 

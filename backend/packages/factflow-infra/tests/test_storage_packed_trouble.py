@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import PackedStorageProvider
 from factflow_infra.storage.data_lock import DataFolderLock
+from factflow_infra.storage.packed.provider import PackedStorageProvider
 from factflow_infra.storage.writer_process import WriterProcess
 from factflow_protocols.errors import ObjectExistsError, StorageUnavailableError
 from factflow_testing.small_disk import SmallDisk, small_disk
@@ -23,7 +23,7 @@ from factflow_testing.storage_contract import MESSAGE, keys_of
 
 _WRITE_ONCE = """
 import asyncio, sys
-from factflow_infra.storage import PackedStorageProvider
+from factflow_infra.storage.packed.provider import PackedStorageProvider
 
 async def main(root, writer):
     store = PackedStorageProvider(root, writer=writer)
@@ -72,7 +72,7 @@ async def test_artefact_and_record_are_never_apart(
 _WRITE_ON = """
 import asyncio, sys
 from pathlib import Path
-from factflow_infra.storage import PackedStorageProvider
+from factflow_infra.storage.packed.provider import PackedStorageProvider
 from factflow_infra.storage.data_lock import DataFolderLock
 
 async def main(folder, writer):

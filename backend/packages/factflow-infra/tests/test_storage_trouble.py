@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import FilesystemStorageProvider
+from factflow_infra.storage.filesystem import FilesystemStorageProvider
 from factflow_infra.storage.staged_file import TemporaryFile, UnnamedFile
 from factflow_protocols.errors import ObjectExistsError, StorageUnavailableError
 from factflow_testing.storage_contract import keys_of
@@ -118,7 +118,8 @@ async def test_disk_full_at_the_record_takes_the_artefact_back(small_disk: Path)
 
 _WRITE_ONCE = """
 import asyncio, sys
-from factflow_infra.storage import FilesystemStorageProvider, staged_file
+from factflow_infra.storage import staged_file
+from factflow_infra.storage.filesystem import FilesystemStorageProvider
 from factflow_infra.storage.filesystem import Durability
 from factflow_infra.storage.staged_file import TemporaryFile, UnnamedFile, choose_staging
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import FilesystemStorageProvider
 from factflow_infra.storage.data_lock import DataFolderLock
+from factflow_infra.storage.filesystem import FilesystemStorageProvider
 from factflow_infra.storage.writer_process import WriterProcess
 from factflow_infra.storage.writer_thread import BACKLOG_LIMIT
 from factflow_testing.waiting import eventually
@@ -105,7 +105,7 @@ async def test_closing_finishes_what_was_taken_and_leaves_no_process(
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from factflow_infra.storage import FilesystemStorageProvider
+from factflow_infra.storage.filesystem import FilesystemStorageProvider
 from factflow_infra.storage.data_lock import DataFolderLock
 
 async def main():
@@ -169,3 +169,13 @@ async def test_a_crash_point_reached_by_the_writer_ends_its_server(tmp_path: Pat
     records = list((tmp_path / "store").rglob("*.meta.json"))
     assert len(records) == 4
     assert all(json.loads(path.read_text()) for path in records)
+
+
+def test_the_program_loads_nothing_that_only_a_server_needs() -> None:
+    """It is started with each store; these took more than half of its start."""
+    asked = "import sys, factflow_infra.storage.writer_program; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "factflow_infra.storage.disk_writer" in loaded
+    assert not {"asyncio", "structlog", "sqlalchemy", "obstore"} & set(loaded)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from factflow_server.app import create_app
 from factflow_server.settings import ServerSettings
@@ -15,20 +17,21 @@ from factflow_server.startup import running
 ADAPTERS = Path(__file__).parent / "arithmetic_adapters.py"
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> ServerSettings:
-    (tmp_path / "pipelines").mkdir()
+def settings_in(folder: Path) -> ServerSettings:
+    """Return settings of a server that keeps everything in a folder."""
+    (folder / "pipelines").mkdir()
     return ServerSettings(
-        data_dir=tmp_path / "data",
+        data_dir=folder / "data",
         adapters=(str(ADAPTERS), "factflow_testing.adapters"),
-        pipelines=tmp_path / "pipelines",
+        pipelines=folder / "pipelines",
         shutdown_grace_seconds=0.2,
         max_concurrent_executions=3,
     )
 
 
-@pytest.fixture
-async def client(settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
+@contextlib.asynccontextmanager
+async def asked(settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
+    """Open a server and give who asks it."""
     async with running(settings) as container:
         transport = httpx2.ASGITransport(app=create_app(container))
         base = "http://127.0.0.1:8000/api/v1"
@@ -37,6 +40,32 @@ async def client(settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
+def settings(tmp_path: Path) -> ServerSettings:
+    return settings_in(tmp_path)
+
+
+@pytest.fixture
+async def client(settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
+    async with asked(settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory) -> ServerSettings:
+    return settings_in(tmp_path_factory.mktemp("shared"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_client(shared_settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
+    """One server for those of a module's tests that do not mind what others leave in it.
+
+    They are marked `asyncio(loop_scope="module")`, to run in the loop that it runs in.
+    """
+    async with asked(shared_settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def numbers_yaml() -> str:
     return """\
 version: "1.0"

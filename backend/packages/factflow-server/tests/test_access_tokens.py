@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import pytest_asyncio
 from pydantic import SecretStr
 
 from factflow_server.access_tokens import AccessTokens, TokensInvalidError
@@ -23,17 +24,18 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.fixture
-async def guarded(settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def guarded(shared_settings: ServerSettings) -> AsyncIterator[httpx2.AsyncClient]:
     """A server with tokens that may be called factflow.internal."""
     update = {"api_tokens": SecretStr(TOKENS), "allowed_hosts": ("factflow.internal",)}
-    async with running(settings.model_copy(update=update)) as container:
+    async with running(shared_settings.model_copy(update=update)) as container:
         transport = httpx2.ASGITransport(app=create_app(container))
         base = "http://factflow.internal:8000/api/v1"
         async with httpx2.AsyncClient(transport=transport, base_url=base, timeout=60) as client:
             yield client
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "headers",
     [{}, bearer("wrong-token-000000"), {"Authorization": f"Basic {OPERATOR}"}, bearer("")],
@@ -48,6 +50,7 @@ async def test_without_a_known_token_nothing_is_told(
     assert "wrong-token" not in answer.text
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_reading_is_all_a_reader_may(guarded: httpx2.AsyncClient, numbers_yaml: str) -> None:
     """Also POSTs that change nothing: validation, waiting, and replays with `dry_run`."""
     config = {"config_yaml": numbers_yaml}
@@ -75,20 +78,22 @@ async def test_reading_is_all_a_reader_may(guarded: httpx2.AsyncClient, numbers_
         assert told == (403, "scope_insufficient"), (method, where)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_pause_carries_the_name_of_its_token_and_a_folder_is_the_operators_to_see(
-    guarded: httpx2.AsyncClient, settings: ServerSettings
+    guarded: httpx2.AsyncClient, shared_settings: ServerSettings
 ) -> None:
     paused = await guarded.patch(
-        "/pipelines/numbers", json={"state": "paused"}, headers=bearer(OPERATOR)
+        "/pipelines/elsewhere", json={"state": "paused"}, headers=bearer(OPERATOR)
     )
     assert paused.json()["pause"]["paused_by"] == "alice"
     seen = (await guarded.get("/system/health", headers=bearer(OPERATOR))).json()
-    assert seen["data_dir"] == str(settings.data_dir)
+    assert seen["data_dir"] == str(shared_settings.data_dir)
     hidden = await guarded.get("/system/health", headers=bearer(READER))
     assert hidden.json()["data_dir"] is None
-    assert str(settings.data_dir) not in hidden.text
+    assert str(shared_settings.data_dir) not in hidden.text
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_only_hosts_that_were_allowed_are_answered(guarded: httpx2.AsyncClient) -> None:
     asked = bearer(OPERATOR)
     for host in ("factflow.internal", "FACTFLOW.internal:9", "127.0.0.1"):

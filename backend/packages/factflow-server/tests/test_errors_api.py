@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
@@ -41,9 +43,14 @@ import pytest
     ],
 )
 async def test_a_bad_request_is_answered_in_the_one_shape(
-    client: httpx2.AsyncClient, method: str, path: str, body: bytes | None, status: int, code: str
+    shared_client: httpx2.AsyncClient,
+    method: str,
+    path: str,
+    body: bytes | None,
+    status: int,
+    code: str,
 ) -> None:
-    answer = await client.request(
+    answer = await shared_client.request(
         method,
         path,
         content=body,
@@ -57,20 +64,22 @@ async def test_a_bad_request_is_answered_in_the_one_shape(
     assert error["timestamp"].endswith("+00:00")
 
 
-async def test_wrong_fields_are_named_without_their_values(client: httpx2.AsyncClient) -> None:
-    answer = await client.post("/configs", json={"config_yaml": {"password": "hunter2"}})
+async def test_wrong_fields_are_named_without_their_values(
+    shared_client: httpx2.AsyncClient,
+) -> None:
+    answer = await shared_client.post("/configs", json={"config_yaml": {"password": "hunter2"}})
     assert "body.config_yaml" in answer.json()["detail"]
     assert "hunter2" not in answer.text
 
 
-async def test_a_body_that_is_not_called_json_is_told_so(client: httpx2.AsyncClient) -> None:
-    answer = await client.post("/executions", content=b'{"config_id": "nobody"}')
+async def test_a_body_that_is_not_called_json_is_told_so(shared_client: httpx2.AsyncClient) -> None:
+    answer = await shared_client.post("/executions", content=b'{"config_id": "nobody"}')
     assert (answer.status_code, answer.json()["error_code"]) == (415, "unsupported_media_type")
     assert "Content-Type: application/json" in answer.json()["hint"]
 
 
-async def test_the_api_describes_itself(client: httpx2.AsyncClient) -> None:
-    described = (await client.get("http://127.0.0.1:8000/openapi.json")).json()
+async def test_the_api_describes_itself(shared_client: httpx2.AsyncClient) -> None:
+    described = (await shared_client.get("http://127.0.0.1:8000/openapi.json")).json()
     operations = [operation for path in described["paths"].values() for operation in path.values()]
     ids = [operation["operationId"] for operation in operations]
     assert len(ids) == len(set(ids))
@@ -78,11 +87,11 @@ async def test_the_api_describes_itself(client: httpx2.AsyncClient) -> None:
     assert all(operation["tags"] and operation["description"] for operation in operations)
 
 
-async def test_the_written_page_tells_of_every_endpoint(client: httpx2.AsyncClient) -> None:
+async def test_the_written_page_tells_of_every_endpoint(shared_client: httpx2.AsyncClient) -> None:
     page = Path(__file__).parents[4] / "docs" / "reference" / "http-api.md"
     told = set(re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`]*)`", page.read_text()))
     written = {(method, re.sub(r"{[^}]*}", "{}", path)) for method, path in told}
-    described = (await client.get("http://127.0.0.1:8000/openapi.json")).json()
+    described = (await shared_client.get("http://127.0.0.1:8000/openapi.json")).json()
     served = {
         (method.upper(), re.sub(r"{[^}]*}", "{}", path.removeprefix("/api/v1")))
         for path, operations in described["paths"].items()

@@ -206,12 +206,13 @@ async def objects(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
     return listed
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("tag", ["", "a b", "a/b", "0190a0a0-0000-7000-8000-000000000000", "é"])
 async def test_a_tag_that_cannot_stand_for_an_id_is_refused(
-    client: httpx2.AsyncClient, numbers_yaml: str, tag: str
+    shared_client: httpx2.AsyncClient, numbers_yaml: str, tag: str
 ) -> None:
-    stored = (await client.post("/configs", json={"config_yaml": numbers_yaml})).json()
-    refused = await client.post("/executions", json={"config_id": stored["id"], "tag": tag})
+    stored = (await shared_client.post("/configs", json={"config_yaml": numbers_yaml})).json()
+    refused = await shared_client.post("/executions", json={"config_id": stored["id"], "tag": tag})
     assert (refused.status_code, refused.json()["error_code"]) == (422, "invalid_request")
 
 

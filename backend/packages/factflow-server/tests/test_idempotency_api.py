@@ -115,7 +115,12 @@ async def test_a_replay_is_started_once_and_told_again(
     }
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("key", ["", "with blank", "x" * 256])
-async def test_a_key_that_cannot_be_one_is_refused(client: httpx2.AsyncClient, key: str) -> None:
-    answer = await client.post("/executions", json={"config_id": "c", "idempotency_key": key})
+async def test_a_key_that_cannot_be_one_is_refused(
+    shared_client: httpx2.AsyncClient, key: str
+) -> None:
+    answer = await shared_client.post(
+        "/executions", json={"config_id": "c", "idempotency_key": key}
+    )
     assert (answer.status_code, answer.json()["error_code"]) == (422, "invalid_request")

@@ -52,7 +52,11 @@ async def test_a_paused_route_keeps_its_messages_until_it_is_resumed(
     assert done["executions"] == [execution]
     waited = (await client.post(f"/executions/{execution}/wait", json={"timeout": 30})).json()
     assert waited["status"] == "completed"
-    assert await routes(client) == {"total": 0, "routes": [], "pauses": []}
+
+    async def none_runs() -> bool:
+        return await routes(client) == {"total": 0, "routes": [], "pauses": []}
+
+    await eventually(none_runs)  # its queues are let go of behind its status
 
 
 async def test_a_route_in_use_tells_where_it_takes_no_more(
@@ -72,11 +76,13 @@ async def test_a_route_in_use_tells_where_it_takes_no_more(
     assert waited["status"] == "completed", "what is in hand goes on to its end"
 
 
-async def test_resuming_what_is_not_paused_says_so(client: httpx2.AsyncClient) -> None:
-    done = (await client.patch("/pipelines/x", json={"state": "running"})).json()
+@pytest.mark.asyncio(loop_scope="module")
+async def test_resuming_what_is_not_paused_says_so(shared_client: httpx2.AsyncClient) -> None:
+    done = (await shared_client.patch("/pipelines/x", json={"state": "running"})).json()
     assert (done["success"], done["message"]) == (True, "it was not paused")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("route", "body", "said"),
     [
@@ -87,16 +93,17 @@ async def test_resuming_what_is_not_paused_says_so(client: httpx2.AsyncClient) -
     ],
 )
 async def test_what_cannot_be_is_refused(
-    client: httpx2.AsyncClient, route: str, body: dict[str, Any], said: str
+    shared_client: httpx2.AsyncClient, route: str, body: dict[str, Any], said: str
 ) -> None:
-    answer = await client.patch(f"/pipelines/{route}", json=body)
+    answer = await shared_client.patch(f"/pipelines/{route}", json=body)
     assert (answer.status_code, answer.json()["error_code"]) == (422, "invalid_request")
     assert said in answer.json()["detail"]
-    assert (await routes(client))["pauses"] == []
+    assert (await routes(shared_client))["pauses"] == []
 
 
-async def test_the_routes_of_nobody_are_not_found(client: httpx2.AsyncClient) -> None:
-    answer = await client.get("/pipelines", params={"execution_id": "nobody"})
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_routes_of_nobody_are_not_found(shared_client: httpx2.AsyncClient) -> None:
+    answer = await shared_client.get("/pipelines", params={"execution_id": "nobody"})
     assert answer.json()["error_code"] == "execution_not_found"
 
 

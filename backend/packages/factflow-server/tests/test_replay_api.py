@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from factflow_server.api.schemas.replay import MOST_IDS
 from factflow_testing.waiting import eventually
@@ -16,13 +17,24 @@ async def ended(client: httpx2.AsyncClient, execution_id: str) -> dict[str, Any]
     return execution
 
 
-@pytest.fixture
-async def source(client: httpx2.AsyncClient, numbers_yaml: str) -> dict[str, Any]:
-    """An execution of four numbers, of which the third failed at `square`."""
+async def run_source(client: httpx2.AsyncClient, numbers_yaml: str) -> dict[str, Any]:
+    """Run an execution of four numbers, of which the third fails at `square`."""
     config = (await client.post("/configs", json={"config_yaml": numbers_yaml})).json()
     body = {"config_id": config["id"], "init": {"upto": 4}, "tag": "source"}
     started = (await client.post("/executions", json=body)).json()
     return await ended(client, started["id"])
+
+
+@pytest.fixture
+async def source(client: httpx2.AsyncClient, numbers_yaml: str) -> dict[str, Any]:
+    return await run_source(client, numbers_yaml)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def with_source(shared_client: httpx2.AsyncClient, numbers_yaml: str) -> httpx2.AsyncClient:
+    """The shared server, in which there is a source to refuse replays of."""
+    await run_source(shared_client, numbers_yaml)
+    return shared_client
 
 
 async def test_a_replay_continues_from_a_stage_in_a_new_execution(
@@ -111,6 +123,7 @@ async def test_artefacts_are_sent_to_another_route(
     assert (execution["status"], execution["message_count"]) == ("completed", 3)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -131,11 +144,11 @@ async def test_artefacts_are_sent_to_another_route(
     ],
 )
 async def test_a_replay_that_cannot_be_is_refused(
-    client: httpx2.AsyncClient, source: dict[str, Any], body: dict[str, Any], status: int, code: str
+    with_source: httpx2.AsyncClient, body: dict[str, Any], status: int, code: str
 ) -> None:
-    refused = await client.post("/executions/source/replay", json=body)
+    refused = await with_source.post("/executions/source/replay", json=body)
     assert (refused.status_code, refused.json()["error_code"]) == (status, code)
-    assert (await client.get("/executions")).json()["total"] == 1
+    assert (await with_source.get("/executions")).json()["total"] == 1
 
 
 async def test_a_dry_run_answers_with_the_plan_and_starts_nothing(
@@ -228,20 +241,22 @@ async def test_a_damaged_record_of_the_source_refuses_the_replay_and_is_named(
     assert [path.name for path in stage.parents[2].iterdir()] == [source["id"]]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_as_many_ids_as_are_allowed_fit_into_a_request(
-    client: httpx2.AsyncClient, source: dict[str, Any]
+    with_source: httpx2.AsyncClient,
 ) -> None:
     named = [f"{number:032x}" for number in range(MOST_IDS)]
     body = {"from_stage": "square", "messages": named}
-    refused = await client.post("/executions/source/replay", json=body)
+    refused = await with_source.post("/executions/source/replay", json=body)
     assert refused.json()["error_code"] == "messages_not_found"
-    more = await client.post(
+    more = await with_source.post(
         "/executions/source/replay", json={**body, "messages": [*named, "one more"]}
     )
     assert more.json()["error_code"] == "invalid_request"
     assert "100000" in more.text
 
 
-async def test_a_replay_of_nobody_is_not_found(client: httpx2.AsyncClient) -> None:
-    refused = await client.post("/executions/nobody/replay", json={"from_stage": "square"})
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_replay_of_nobody_is_not_found(with_source: httpx2.AsyncClient) -> None:
+    refused = await with_source.post("/executions/nobody/replay", json={"from_stage": "square"})
     assert (refused.status_code, refused.json()["error_code"]) == (404, "execution_not_found")

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -161,36 +160,6 @@ def test_executions_of_a_killed_server_go_on_under_the_next(serve: Serve, gated_
     server.end(signal.SIGKILL)
     again = serve()
     assert taken_up(again, started["id"])["recoveries"] == 1
-
-
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        code, err = refused(tmp_path, "serve", "--embedded", "--port", port)
-    assert code == 2
-    assert err.startswith(f"factflow: error: port {port} on 127.0.0.1 is taken")
-    assert "hint: --port 0" in err
-    assert not (tmp_path / ".factflow").exists()
-
-
-def test_a_second_server_on_one_folder_is_refused_with_the_firsts_pid(
-    serve: Serve, tmp_path: Path
-) -> None:
-    server = serve()
-    code, err = refused(tmp_path, "serve", "--embedded", "--port", "0")
-    assert code == 3
-    assert f"process {server.process.pid}" in err
-    assert server.client.get("/system/health").status_code == 200
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    folder = tmp_path / "file" / "data"
-    code, err = refused(tmp_path, "serve", "--embedded", "--port", "0", "--data-dir", str(folder))
-    assert code == 2
-    assert str(folder) in err
 
 
 @pytest.mark.parametrize("name", ["factflow.db", "queue.db"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import create_storage_provider
+from factflow_infra.storage.factory import create_storage_provider
 from factflow_protocols.storage import StorageProtocol
 from factflow_server.storage_archive import SUMMARY, Selection, archive
 

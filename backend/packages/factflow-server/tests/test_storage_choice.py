@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage import StorageLayoutError, StorageUriError
+from factflow_infra.storage.factory import StorageUriError
+from factflow_infra.storage.packed_marker import StorageLayoutError
 from factflow_protocols.errors import FactflowError
 from factflow_server.settings import ServerSettings
 from factflow_server.startup import running

@@ -146,11 +146,13 @@ async def test_events_tell_an_execution_from_its_start_to_its_end(
         assert gone.status_code == 204
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("stream", ["events", "storage-stream"])
 @pytest.mark.parametrize("last_id", ["x", "-1", "999999", "1-0123456789ab", "9" * 30])
 async def test_an_id_of_no_event_of_the_stream_is_refused(
-    stream: str, last_id: str, client: httpx2.AsyncClient, numbers_yaml: str
+    stream: str, last_id: str, shared_client: httpx2.AsyncClient, numbers_yaml: str
 ) -> None:
+    client = shared_client
     run = await launch(client, numbers_yaml)
     answer = await client.get(f"/executions/{run}/{stream}", headers={"Last-Event-ID": last_id})
     assert (answer.status_code, answer.json()["error_code"]) == (422, "event_unknown")

@@ -10,9 +10,10 @@ function counts too; one made by `importlib` does not.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -121,12 +122,7 @@ class _Root:
 
     def imported(self, name: str, file: Path, source: bytes) -> Iterator[tuple[str, Path]]:
         """Yield name and file of each of our own modules that a source imports."""
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):
-            return
-        is_package = file.name == "__init__.py"
-        for target in _import_targets(tree, name, is_package=is_package):
+        for target in _import_targets(source, name, is_package=file.name == "__init__.py"):
             own = target == self.package or target.startswith(f"{self.package}.")
             if (own or not self.package) and (place := self._file(target)) is not None:
                 yield target, place
@@ -141,19 +137,38 @@ class _Root:
         return None
 
 
-def _import_targets(tree: ast.AST, name: str, *, is_package: bool) -> Iterator[str]:
-    """Yield every dotted name that may be a module imported by a source."""
-    parents = name.split(".")
-    for node in ast.walk(tree):
+@functools.lru_cache(maxsize=256)
+def _import_targets(source: bytes, name: str, *, is_package: bool) -> tuple[str, ...]:
+    """Return every dotted name that may be a module imported by a source; none when it is no Python.
+
+    Kept, as the adapters of one package import much of the same.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+    parents, targets = name.split("."), list[str]()
+    for node in _import_statements(tree.body):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            up = node.level - (1 if is_package else 0)
-            base = parents[: len(parents) - up] if node.level else []
-            start = ".".join([*base, *([node.module] if node.module else [])])
-            if start:
-                yield start
-                yield from (f"{start}.{alias.name}" for alias in node.names if alias.name != "*")
+            targets.extend(alias.name for alias in node.names)
+            continue
+        up = node.level - (1 if is_package else 0)
+        base = parents[: len(parents) - up] if node.level else []
+        start = ".".join([*base, *([node.module] if node.module else [])])
+        if start:
+            targets.append(start)
+            targets.extend(f"{start}.{alias.name}" for alias in node.names if alias.name != "*")
+    return tuple(targets)
+
+
+def _import_statements(body: Iterable[ast.AST]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports among statements, however deep; expressions, most of a tree, hold none."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        else:
+            for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+                yield from _import_statements(getattr(node, part, ()))
 
 
 def _source_path(module: ModuleType) -> Path | None:

@@ -19,8 +19,9 @@ async def delete_step(connection: AsyncConnection, execution_id: str) -> int:
         .scalar_subquery()
     )
     some = sa.select(rows.c.number).where(rows.c.execution_number == number)
-    # Numbers of deleted rows may be given again: a child goes before the parent it names by number.
-    some = some.order_by(rows.c.number.desc()).limit(ROWS_PER_STEP)
+    # Numbers of deleted rows may be given again: a child, which began later, goes before the parent it names
+    # by number. By the numbers themselves each step would sort all rows that are left.
+    some = some.order_by(rows.c.started_at.desc(), rows.c.number.desc()).limit(ROWS_PER_STEP)
     await connection.execute(sa.delete(late_ends).where(late_ends.c.row_number.in_(some)))
     deleted = (await connection.execute(sa.delete(rows).where(rows.c.number.in_(some)))).rowcount
     if deleted < ROWS_PER_STEP:

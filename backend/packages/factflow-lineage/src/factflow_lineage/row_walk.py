@@ -9,7 +9,7 @@ a time, and says after `SCAN_LIMIT` rows how far it came.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,19 +53,30 @@ class Found:
 async def walk(connection: AsyncConnection, way: Walk, *, limit: int, offset: int = 0) -> Found:
     """Return the next `limit` rows wanted, fewer when `SCAN_LIMIT` rows had to be looked at for them;
     with an offset, what comes behind that many."""
+    if way.looked:
+        return await _look(connection, way, limit, offset)
+    # Each row that is met is wanted: the database passes over the first by itself.
+    met = (await connection.execute(_met(way, way.after, limit + 1, offset))).all()
+    numbers = [number for _, number in met[:limit]]
+    following = None
+    if len(met) > limit:
+        value, number = met[limit - 1]
+        following = Position(value or 0.0, number)
+    return Found(numbers, len(met), 0, following)
+
+
+async def _look(connection: AsyncConnection, way: Walk, limit: int, offset: int) -> Found:
     numbers: list[int] = []
-    scanned = passed = skip = 0
+    scanned = passed = 0
     last = here = way.after
-    budget, window = SCAN_LIMIT, FIRST_WINDOW
-    if not way.looked:  # each row that is met is wanted: the database passes over them by itself
-        skip, offset = offset, 0
-        budget = window = limit + 1
-    while scanned < budget:
-        window = min(window, budget - scanned)
-        met = (await connection.execute(_window(way, here, window, skip))).all()
-        for value, number, is_wanted in met:
+    window = FIRST_WINDOW
+    while scanned < SCAN_LIMIT:
+        window = min(window, SCAN_LIMIT - scanned)
+        told = (await connection.execute(_looked_at(way, here, window))).all()
+        met = told[0].met if told else 0
+        scanned += met
+        for value, number, is_wanted, _ in told:
             here = Position(value or 0.0, number)
-            scanned += 1
             if not is_wanted:
                 continue
             if passed < offset:
@@ -75,14 +86,14 @@ async def walk(connection: AsyncConnection, way: Walk, *, limit: int, offset: in
             else:
                 numbers.append(number)
                 last = here
-        if len(met) < window:
+        if met < window:
             return Found(numbers, scanned, passed, None)
         window = min(2 * window, LARGEST_WINDOW)
     return Found(numbers, scanned, passed, here)
 
 
-def _window(way: Walk, after: Position | None, size: int, skip: int) -> sa.Select[Any]:
-    """Return the query of the next rows met: what they are sorted by, their number, and if wanted."""
+def _met(way: Walk, after: Position | None, size: int, skip: int = 0) -> sa.Select[Any]:
+    """Return the query of the next rows met: what they are sorted by, and their number."""
     parts = [_part(way, scope, after).limit(size + skip) for scope in way.scopes]
     if len(parts) > 1:
         # Each part has an order of its own, which only a query around it may keep.
@@ -90,14 +101,27 @@ def _window(way: Walk, after: Position | None, size: int, skip: int) -> sa.Selec
         met = sa.select(merged).order_by(*_order(way, merged.c.value, merged.c.number))
     else:
         met = parts[0]
-    met = met.limit(size).offset(skip)
-    if not way.looked:
-        return met.add_columns(sa.literal(1))
-    found = met.subquery("met")
+    return met.limit(size).offset(skip)
+
+
+def _looked_at(way: Walk, after: Position | None, size: int) -> sa.Select[Any]:
+    """Return the query of the next rows that are wanted, and of the last one met: what they are sorted by,
+    their number, if they are wanted, and how many were met.
+
+    The thousands that are not wanted would cost more on their way here than the look at them.
+    """
+    met = _met(way, after, size).cte("met")
+    # A query for each row: joined, a database may begin with all the rows there are of a kind.
+    look = sa.select(sa.and_(*way.looked)).where(rows.c.number == met.c.number)
+    wanted = sa.func.coalesce(look.correlate(met).scalar_subquery(), sa.false())
+    seen = sa.select(met, wanted.label("wanted")).cte("seen")
+    backwards = _order(replace(way, descending=not way.descending), met.c.value, met.c.number)
+    last = sa.select(met.c.number).order_by(*backwards).limit(1).scalar_subquery()
+    count = sa.select(sa.func.count()).select_from(met).scalar_subquery()
     return (
-        sa.select(found.c.value, found.c.number, sa.and_(*way.looked))
-        .join(rows, rows.c.number == found.c.number)
-        .order_by(*_order(way, found.c.value, found.c.number))
+        sa.select(seen.c.value, seen.c.number, seen.c.wanted, count.label("met"))
+        .where(sa.or_(seen.c.wanted, seen.c.number == last))
+        .order_by(*_order(way, seen.c.value, seen.c.number))
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from factflow_server import errors
 from factflow_server.api import (
@@ -63,10 +63,9 @@ def create_app(container: Container) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.container = container
-    api = APIRouter(prefix=PREFIX, responses=_ERRORS)
+    # Not through a router of them all, for which each endpoint would be made up twice.
     for domain in _DOMAINS:
-        api.include_router(domain.router)
-    app.include_router(api)
+        app.include_router(domain.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(probes.router, responses=_ERRORS)
     errors.install(app)
     describe(app, with_tokens=bool(container.settings.tokens))

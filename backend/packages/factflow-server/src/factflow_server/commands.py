@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from factflow_foundation import interpreter
 from factflow_protocols.errors import FactflowError
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    interpreter.start()
     from factflow_server.settings import ServerStartError
 
     if not options.embedded:

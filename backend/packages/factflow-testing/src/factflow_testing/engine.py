@@ -21,7 +21,7 @@ from factflow_foundation.records import OutcomeRecord
 from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.filesystem import FilesystemStorageProvider
-from factflow_infra.storage.packed import PackedStorageProvider
+from factflow_infra.storage.packed.provider import PackedStorageProvider
 from factflow_lineage.filters import LineageFilter
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.repository import PipelineLineageRepository

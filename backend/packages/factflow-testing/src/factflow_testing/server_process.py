@@ -154,6 +154,7 @@ class ServerProcess:
             base_url=f"{self.url}/api/v1",
             timeout=120,
             trust_env=False,
+            verify=False,  # plain HTTP: whom to trust would be read for nothing
             # A kept connection may be closed by the server, idle for long, just as it is used again.
             limits=httpx2.Limits(max_keepalive_connections=0),
         )

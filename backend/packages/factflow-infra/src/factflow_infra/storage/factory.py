@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from factflow_infra.storage.filesystem import Durability, FilesystemStorageProvider
-from factflow_infra.storage.packed import PackedStorageProvider
+from factflow_infra.storage.packed.provider import PackedStorageProvider
 from factflow_protocols.errors import StorageError
 from factflow_protocols.storage import StorageProtocol
 
