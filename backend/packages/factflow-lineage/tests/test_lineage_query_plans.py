@@ -22,6 +22,7 @@ from factflow_lineage import (
 from factflow_lineage.cursor import Position, encode
 
 Question = Callable[[PipelineLineageRepository], Awaitable[Any]]
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ def _plan(path: Path, statement: str, values: Any) -> list[str]:
     return [row[3] for row in found]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("question", "index"),
     [
@@ -115,6 +117,7 @@ async def test_each_question_has_its_index(
         assert not unindexed, plan
 
 
+@on_sqlite
 async def test_counting_by_stage_and_status_looks_at_no_row(
     asked: tuple[PipelineLineageRepository, list[tuple[str, Any]]],
 ) -> None:
