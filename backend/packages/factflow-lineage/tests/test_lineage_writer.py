@@ -214,15 +214,21 @@ async def test_closing_over_a_locked_database_ends_and_counts_the_gap(
 async def test_a_refused_row_costs_only_itself(
     service: LineageService, repository: PipelineLineageRepository, make_entry: MakeEntry
 ) -> None:
-    """A value no database takes is singled out; the rest of its batch arrives."""
+    """A value no database takes is singled out, and not told on; the rest of its batch arrives."""
+    service.record(make_entry("standing", execution_id="other", status="processing"))
+    assert await service.flush()
     for number in range(20):
         service.record(make_entry(f"row{number}"))
     service.record(make_entry("culprit", execution_id="other", route_id=None))
     service.record(make_entry("too large", execution_id="other", attempts=2**70))
     assert await service.flush("exec")
     assert service.gaps() == {"other": 2}
+    service.record(make_entry("standing", execution_id="other", output_count=2**70))
+    assert await service.flush("other") is False
+    assert service.gaps() == {"other": 3}
     assert service.health().ok is False
-    assert len(await _ids(repository)) == 20
+    assert str(2**70) not in (service.health().last_error or "")
+    assert len(await _ids(repository)) == 21
 
 
 @pytest.mark.parametrize("nonsense", [None, "row", object()])
