@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from factflow_lineage import (
@@ -20,8 +21,10 @@ from factflow_lineage import (
 from factflow_lineage import stage_numbers as numbering
 from factflow_lineage.batch import write_entries
 from factflow_lineage.statements import SQLiteStatements
+from factflow_lineage.tables import rows
 
 MakeEntry = Callable[..., PipelineLineageEntry]
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ async def spread(
     repository: PipelineLineageRepository,
     make_entry: MakeEntry,
     monkeypatch: pytest.MonkeyPatch,
-    path: Path,
+    open_engine: Callable[[], AsyncEngine],
 ) -> PipelineLineageRepository:
     """Five executions of three rows each, a replay of the one before, in blocks of two rows."""
     monkeypatch.setattr(numbering, "ROWS_PER_BLOCK", 2)
@@ -49,9 +52,9 @@ async def spread(
                 )
             )
         assert await service.flush()
-    with sqlite3.connect(path) as connection:
-        (blocks,) = connection.execute("SELECT count(DISTINCT block) FROM lineage_rows").fetchone()
-    assert blocks > 3
+    async with open_engine().connect() as connection:
+        blocks = await connection.execute(sa.select(rows.c.block).distinct())
+        assert len(blocks.all()) > 3
     return repository
 
 
@@ -151,6 +154,7 @@ class _Counted(SQLiteStatements):
         super().run_each(sql, values)
 
 
+@on_sqlite
 async def test_a_batch_takes_a_few_statements_whatever_its_size(
     open_engine: Callable[[], AsyncEngine], make_entry: MakeEntry, path: Path
 ) -> None:
@@ -166,6 +170,7 @@ async def test_a_batch_takes_a_few_statements_whatever_its_size(
     assert counted.statements <= 900 / 90 + 10
 
 
+@on_sqlite
 async def test_a_database_of_an_earlier_version_is_set_aside(
     open_engine: Callable[[], AsyncEngine], make_entry: MakeEntry, path: Path
 ) -> None:

@@ -41,7 +41,13 @@ async def many(
                 status="failed" if failed else "completed",
                 outcome="failed" if failed else ("stored", "filtered")[number % 2],
                 error=ErrorInfo(kind, "no") if failed else None,
-                metadata={"n": number, "even": number % 2 == 0, "page": {"lang": "en-GB"}},
+                metadata={
+                    "n": number,
+                    "even": number % 2 == 0,
+                    "page": {"lang": "en-GB", "no": number},
+                    "tags": ["a", f"tag{number}"],
+                    "mixed": (number, str(number), number == 1, None)[number % 4],
+                },
             )
         )
     assert await service.flush()
@@ -62,37 +68,33 @@ async def _all_pages(
         cursor = page.next_cursor
 
 
-@pytest.mark.parametrize("limit", [1, 7])
+_LISTINGS: list[dict[str, Any]] = [
+    {},
+    {"execution_id": "exec1"},
+    {"status": "failed"},
+    {"status": "completed", "execution_id": "exec0"},
+    {"route_id": "crawl"},
+    {"execution_id": "exec0", "route_id": "crawl"},
+    {"execution_id": "exec0", "stage": "stage0"},
+    {"execution_id": "exec0", "stage": "stage0", "status": "failed"},
+    {"started_after": 1003.0, "started_before": 1009.0},
+    {"outcome": "filtered"},
+    {"error_type": "TimeoutError", "execution_id": "exec0"},
+    {"where": (MetadataCondition("even", "true"),)},
+]
+
+
 @pytest.mark.parametrize("sort_order", ["asc", "desc"])
-@pytest.mark.parametrize(
-    "conditions",
-    [
-        {},
-        {"execution_id": "exec1"},
-        {"status": "failed"},
-        {"status": "completed", "execution_id": "exec0"},
-        {"route_id": "crawl"},
-        {"execution_id": "exec0", "route_id": "crawl"},
-        {"execution_id": "exec0", "stage": "stage0"},
-        {"execution_id": "exec0", "stage": "stage0", "status": "failed"},
-        {"started_after": 1003.0, "started_before": 1009.0},
-        {"outcome": "filtered"},
-        {"error_type": "TimeoutError", "execution_id": "exec0"},
-        {"where": (MetadataCondition("even", "true"),)},
-    ],
-)
 async def test_pages_by_cursor_are_the_whole_listing(
-    many: PipelineLineageRepository,
-    conditions: dict[str, Any],
-    sort_order: Literal["asc", "desc"],
-    limit: int,
+    many: PipelineLineageRepository, sort_order: Literal["asc", "desc"]
 ) -> None:
     """Whatever it is narrowed by, however small the pages: each row once, in the order of one page."""
-    whole = await many.list(LineageFilter(**conditions, sort_order=sort_order, limit=1000))
-    assert whole.entries
-    assert whole.total == len(whole.entries)
-    by_page = await _all_pages(many.list, limit, **conditions, sort_order=sort_order)
-    assert by_page == [entry.id for entry in whole.entries]
+    for conditions in _LISTINGS:
+        whole = await many.list(LineageFilter(**conditions, sort_order=sort_order, limit=1000))
+        assert whole.entries, conditions
+        assert whole.total == len(whole.entries), conditions
+        by_page = await _all_pages(many.list, 3, **conditions, sort_order=sort_order)
+        assert by_page == [entry.id for entry in whole.entries], conditions
 
 
 async def test_more_stages_than_are_merged_are_found(many: PipelineLineageRepository) -> None:
@@ -166,26 +168,43 @@ async def test_rows_are_not_counted_one_by_one_when_there_are_very_many(
     assert (await many.list(LineageFilter(execution_id="exec0"))).total == ROWS // 2
 
 
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("n=7", 1),
-        ("n=7.0", 1),
-        ("even=true", ROWS // 2),
-        ("page.lang=en-GB", ROWS),
-        ("page.lang=en", 0),
-        ("nothing=", 0),
-        ("n=' OR 1=1 --", 0),
-        ("n=99999999999999999999999", 0),
-        ("page=\ud800", 0),
-    ],
-)
-async def test_a_metadata_field_is_compared_as_a_whole(
-    many: PipelineLineageRepository, text: str, count: int
-) -> None:
-    """As text or as JSON, within objects by dots."""
-    where = (MetadataCondition.parse(text),)
-    assert len((await many.list(LineageFilter(where=where, limit=1000))).entries) == count
+_MATCHES = {
+    "n=7": 1,
+    "n=7.0": 1,
+    "even=true": ROWS // 2,
+    "page.lang=en-GB": ROWS,
+    "page.lang=en": 0,
+    "page.lang=EN-gb": 0,
+    "page.no=7.0": 1,
+    "page.no.deeper=7": 0,
+    'page={"lang":"en-GB","no":7}': 1,
+    "even=1": 0,
+    "n=true": 0,
+    "n=1": 1,
+    "n=1e0": 1,
+    "mixed=1": 1,
+    "mixed=4": 1,
+    "mixed=4.0": 1,
+    "mixed=5.0": 0,
+    "mixed=true": 0,
+    "mixed=false": ROWS // 4,
+    "mixed=null": 0,
+    "tags.0=a": 0,
+    "tags=a": 0,
+    "nothing=": 0,
+    "n=' OR 1=1 --": 0,
+    "n=99999999999999999999999": 0,
+    "page=\ud800": 0,
+}
+
+
+async def test_a_metadata_field_is_compared_as_a_whole(many: PipelineLineageRepository) -> None:
+    """As text or as JSON, within objects by dots; how many rows there are of each."""
+    found = {}
+    for text in _MATCHES:
+        where = (MetadataCondition.parse(text),)
+        found[text] = len((await many.list(LineageFilter(where=where, limit=1000))).entries)
+    assert found == _MATCHES
 
 
 @pytest.mark.parametrize("text", ["", "key", "=value", 'a"b=c', "a.=c", "a'b=c", "x" * 101 + "=1"])

@@ -23,6 +23,7 @@ from factflow_lineage.cursor import Position, encode
 from factflow_lineage.deletion import delete_step
 
 Question = Callable[[PipelineLineageRepository], Awaitable[Any]]
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -63,6 +64,7 @@ def _plan(path: Path, statement: str, values: Any) -> list[str]:
     return [row[3] for row in found]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("question", "index"),
     [
@@ -124,6 +126,7 @@ async def test_each_question_has_its_index(
         assert not unindexed, plan
 
 
+@on_sqlite
 async def test_counting_by_stage_and_status_looks_at_no_row(
     asked: tuple[PipelineLineageRepository, list[tuple[str, Any]]],
 ) -> None:
@@ -140,6 +143,7 @@ async def test_counting_by_stage_and_status_looks_at_no_row(
     assert not [statement for statement, _ in sent if "lineage_rows" in statement]
 
 
+@on_sqlite
 async def test_a_step_of_a_deletion_takes_its_rows_from_an_index_in_order(
     service: LineageService,
     make_entry: Callable[..., PipelineLineageEntry],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -80,7 +79,6 @@ def test_totals_outlive_the_execution_and_others_are_not_counted(tallies: Lineag
 async def test_the_writer_counts_each_row_once_it_is_committed(
     open_engine: Callable[[], AsyncEngine],
     make_entry: Callable[..., PipelineLineageEntry],
-    path: Path,
 ) -> None:
     service = LineageService(open_engine(), flush_interval=0)
     await service.start()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from factflow_lineage import (
 from factflow_lineage.batch import write_batch
 from factflow_lineage.buffer import LineageBuffer
 from factflow_lineage.row_values import entries_query
-from factflow_lineage.tables import COUNTED, durations, executions, rows, stages
+from factflow_lineage.tables import COUNTED, durations, executions, rows, schema, stages
 
 MakeEntry = Callable[..., PipelineLineageEntry]
 
@@ -30,42 +29,41 @@ _PROCESSING = {"status": "processing", "generation": 1, "attempts": 1}
 _COMMITTED = {"status": "completed", "generation": 1, "attempts": 1}
 
 
-@pytest.mark.parametrize(
-    ("standing", "arriving", "replaced"),
-    [
-        (_PROCESSING, _COMMITTED, True),
-        ({**_PROCESSING, "generation": 9, "attempts": 9}, _COMMITTED, True),
-        ({"status": "cancelled"}, _COMMITTED, True),
-        (_COMMITTED, _PROCESSING, False),
-        (_COMMITTED, {**_PROCESSING, "generation": 2}, False),
-        ({"status": "failed"}, {**_PROCESSING, "attempts": 5}, False),
-        ({"status": "failed"}, {"status": "cancelled", "generation": 3}, False),
-        (_PROCESSING, {**_PROCESSING, "attempts": 2}, True),
-        ({**_PROCESSING, "attempts": 2}, _PROCESSING, False),
-        ({**_PROCESSING, "attempts": 5}, {**_PROCESSING, "generation": 2}, True),
-        ({**_PROCESSING, "generation": 2}, {**_PROCESSING, "attempts": 5}, False),
-        ({**_PROCESSING, "status": "pending"}, _PROCESSING, True),
-        (_PROCESSING, {**_PROCESSING, "status": "pending"}, False),
-        (_PROCESSING, {**_PROCESSING, "status": "cancelled"}, True),
-    ],
-)
+_MEETINGS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    (_PROCESSING, _COMMITTED, True),
+    ({**_PROCESSING, "generation": 9, "attempts": 9}, _COMMITTED, True),
+    ({"status": "cancelled"}, _COMMITTED, True),
+    (_COMMITTED, _PROCESSING, False),
+    (_COMMITTED, {**_PROCESSING, "generation": 2}, False),
+    ({"status": "failed"}, {**_PROCESSING, "attempts": 5}, False),
+    ({"status": "failed"}, {"status": "cancelled", "generation": 3}, False),
+    (_PROCESSING, {**_PROCESSING, "attempts": 2}, True),
+    ({**_PROCESSING, "attempts": 2}, _PROCESSING, False),
+    ({**_PROCESSING, "attempts": 5}, {**_PROCESSING, "generation": 2}, True),
+    ({**_PROCESSING, "generation": 2}, {**_PROCESSING, "attempts": 5}, False),
+    ({**_PROCESSING, "status": "pending"}, _PROCESSING, True),
+    (_PROCESSING, {**_PROCESSING, "status": "pending"}, False),
+    (_PROCESSING, {**_PROCESSING, "status": "cancelled"}, True),
+]
+"""What stands, what arrives, and whether that replaces it."""
+
+
 async def test_which_row_stands(
-    service: LineageService,
-    repository: PipelineLineageRepository,
-    make_entry: MakeEntry,
-    standing: dict[str, Any],
-    arriving: dict[str, Any],
-    replaced: bool,
+    service: LineageService, repository: PipelineLineageRepository, make_entry: MakeEntry
 ) -> None:
     """A committed row is final; among the others the higher generation, then attempt, wins."""
-    service.record(make_entry("row", **standing, adapter_version="standing"))
-    assert await service.flush()
-    service.record(make_entry("row", **arriving, adapter_version="arriving"))
-    assert await service.flush()
-    entry = await repository.get("row")
-    assert entry.adapter_version == ("arriving" if replaced else "standing")
-    (stage,) = await repository.stats("exec")
-    assert stage.count == 1
+    for version in ("standing", "arriving"):
+        for number, (standing, arriving, _) in enumerate(_MEETINGS):
+            fields = standing if version == "standing" else arriving
+            whose = {"execution_id": f"exec{number}", "adapter_version": version}
+            service.record(make_entry(f"row{number}", **fields, **whose))
+        assert await service.flush()
+    for number, (_, _, replaced) in enumerate(_MEETINGS):
+        entry = await repository.get(f"row{number}")
+        expected = "arriving" if replaced else "standing"
+        assert entry.adapter_version == expected, _MEETINGS[number]
+        (stage,) = await repository.stats(f"exec{number}")
+        assert stage.count == 1
 
 
 @st.composite
@@ -128,11 +126,17 @@ _CONTENTS: dict[str, sa.Select[Any]] = {
 """What is in the tables, but for numbers, which depend on who came first."""
 
 
-async def _final_state(batches: Sequence[Sequence[PipelineLineageEntry]]) -> dict[str, Any]:
-    engine = create_async_engine("sqlite+aiosqlite://")
+Batches = Sequence[Sequence[PipelineLineageEntry]]
+
+
+async def _final_state(batches: Batches, url: str = "sqlite+aiosqlite://") -> dict[str, Any]:
+    engine = create_async_engine(url)
     try:
-        await create_schema(engine)
         async with engine.connect() as connection:
+            await create_schema(connection)
+            for table in schema.sorted_tables:
+                await connection.execute(sa.delete(table))
+            await connection.commit()
             for batch in batches:
                 buffer = LineageBuffer(1000)
                 for entry in batch:
@@ -162,6 +166,19 @@ def test_order_and_repeats_do_not_matter(
     in_order, shuffled = history
     expected = asyncio.run(_final_state(_split(in_order, 1)))
     assert asyncio.run(_final_state(_split(shuffled, size))) == expected
+
+
+@settings(max_examples=12, deadline=None)
+@given(_histories(), st.integers(1, 8))
+def test_both_databases_end_the_same(
+    postgres_url: str,
+    history: tuple[list[PipelineLineageEntry], list[PipelineLineageEntry]],
+    size: int,
+) -> None:
+    """To the last column, whatever there is to be written."""
+    in_order, shuffled = history
+    expected = asyncio.run(_final_state([in_order]))
+    assert asyncio.run(_final_state(_split(shuffled, size), postgres_url)) == expected
 
 
 async def test_same_batch_twice_moves_no_counter(make_entry: MakeEntry) -> None:

@@ -27,8 +27,9 @@ from factflow_lineage.stage_numbers import (
     number_stages,
     stage_of,
 )
-from factflow_lineage.statements import Statements, in_transaction, insert_many
+from factflow_lineage.statements import Statements, in_transaction
 from factflow_lineage.tallies import StageMoves
+from factflow_lineage.turns import take_turn
 
 
 async def write_batch(
@@ -37,8 +38,10 @@ async def write_batch(
     """Write entries (ids all different) inside the caller's transaction; return what was committed.
 
     Rows that what stands outranks are left out (see `models.replaces`), so the same batch a second
-    time changes nothing. Counters and `pending_children` follow in the same transaction.
+    time changes nothing. Counters and `pending_children` follow in the same transaction, which keeps other
+    writers out until its end.
     """
+    await take_turn(connection)
     return await in_transaction(connection, lambda statements: write_entries(statements, entries))
 
 
@@ -96,8 +99,7 @@ class _Batch:
         standing = {row.number: row for row in self._standing.values()}
         lowered = count_pending(self._statements, committed, standing)
         self._count_waiting(rows, committed, lowered)
-        insert_many(
-            self._statements,
+        self._statements.insert(
             "lineage_rows",
             COLUMNS,
             _values([row for row in rows if not row.stood], committed),

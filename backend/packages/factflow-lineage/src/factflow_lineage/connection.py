@@ -11,8 +11,15 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_foundation.logs import logger
-from factflow_lineage.database_file import DatabaseFile, Identity, is_damage
-from factflow_lineage.tables import create_schema, schema_is_missing, schema_is_older
+from factflow_lineage.database_file import DatabaseFile, is_damage
+from factflow_lineage.tables import (
+    create_schema,
+    drop_older_schema,
+    schema_is_missing,
+    schema_is_older,
+    tables_identity,
+)
+from factflow_lineage.turns import limit_waits
 
 log = logger(__name__)
 
@@ -27,15 +34,16 @@ class WritingConnection:
     """One connection held between transactions; one transaction at a time.
 
     `tables_were_missing` is set when the database turned out to hold no lineage tables, which then
-    were created: it is new, or what was written before is lost. `set_aside` is where the last file is
-    that turned out to be damaged, or of an earlier version.
+    were created, or others than before: it is new, or what was written before is lost. `set_aside` is where
+    the last file is that turned out to be damaged, or of an earlier version.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._connection: AsyncConnection | None = None
         self._file = DatabaseFile(engine)
-        self._file_identity: Identity | None = None
+        self._identity: object = None
+        """Of the tables that were written to last."""
         self.tables_were_missing = False
         self.set_aside: Path | None = None
 
@@ -74,9 +82,14 @@ class WritingConnection:
             log.warning("lineage database damaged", kept_as=str(aside))
             self.set_aside = aside
 
-    async def _set_aside_older(self) -> None:
-        """Make room for tables of today's form: rows are made again from records in any case, and from
-        these take no longer than from the old ones."""
+    async def _make_room(self, connection: AsyncConnection) -> AsyncConnection:
+        """Do away with tables of an earlier version: rows are made again from records in any case, and
+        from these take no longer than from the old ones. Return the connection to go on with."""
+        if connection.dialect.name != "sqlite":
+            async with connection.begin():
+                await drop_older_schema(connection)
+            log.warning("lineage tables are of an earlier version, and are made anew")
+            return connection
         await self.drop()
         aside = self._file.set_aside("older")
         if aside is None:
@@ -85,35 +98,49 @@ class WritingConnection:
             )
         log.warning("lineage database is of an earlier version", kept_as=str(aside))
         self.set_aside = aside
-        self._connection = await self._engine.connect()
+        return await self._engine.connect()
 
     async def _open(self) -> AsyncConnection:
-        if self._connection is not None and self._file.identity() != self._file_identity:
+        """Return the connection, to the tables that are there now."""
+        if self._connection is not None and await self._present() != self._identity:
             # A deleted or exchanged SQLite file takes writes without a word, into nowhere.
             await self.drop()
         if self._connection is None:
-            self._connection = await self._engine.connect()
-            async with self._connection.begin():
-                older = await schema_is_older(self._connection)
+            connection = self._connection = await self._engine.connect()
+            await limit_waits(connection)
+            async with connection.begin():
+                older = await schema_is_older(connection)
             if older:
-                await self._set_aside_older()
-            async with self._connection.begin():
-                missing = await schema_is_missing(self._connection)
-                await create_schema(self._connection)
-            self.tables_were_missing |= missing
-            self._file_identity = self._file.identity()
+                connection = self._connection = await self._make_room(connection)
+            async with connection.begin():
+                missing = await schema_is_missing(connection)
+                await create_schema(connection)
+            present = await self._present()
+            exchanged = self._identity not in {None, present}
+            self.tables_were_missing |= missing or exchanged
+            self._identity = present
         return self._connection
+
+    async def _present(self) -> object:
+        """Return what tells the tables that are there now from others: on SQLite, the file they are in."""
+        connection = self._connection
+        if connection is None or connection.dialect.name == "sqlite":
+            return self._file.identity()
+        async with connection.begin():
+            return await tables_identity(connection)
 
 
 def is_refusal(error: BaseException) -> bool:
     """Tell whether the database refuses a value of ours: trying the same again would not help."""
+    told = getattr(error, "orig", None) or error
+    sql_state = getattr(told, "sqlstate", None) or ""
+    if sql_state[:2] in {"22", "23"}:  # SQL standard: data exception, constraint violation
+        return True
     if isinstance(error, DBAPIError):
-        sql_state = getattr(error.orig, "sqlstate", None) or ""
         return (
             isinstance(error, DataError | IntegrityError)
-            or sql_state[:2] in {"22", "23"}  # SQL standard: data exception, constraint violation
-            or isinstance(getattr(error.orig, "__cause__", None), ValueError)
-            or _BINDING in str(error.orig)
+            or isinstance(getattr(told, "__cause__", None), ValueError)
+            or _BINDING in str(told)
         )
     if isinstance(error, sqlite3.Error):
         return isinstance(error, sqlite3.DataError | sqlite3.IntegrityError) or _BINDING in str(

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from factflow_lineage.tables import durations, executions, late_ends, rows, stages
+from factflow_lineage.turns import take_turn
 
 ROWS_PER_STEP = 5_000
 
@@ -13,6 +14,7 @@ ROWS_PER_STEP = 5_000
 async def delete_step(connection: AsyncConnection, execution_id: str) -> int:
     """Delete up to `ROWS_PER_STEP` rows of an execution and return how many; with the last ones also
     its counters."""
+    await take_turn(connection)
     number = (
         sa.select(executions.c.number)
         .where(executions.c.execution_id == execution_id)

@@ -13,6 +13,8 @@ from sqlalchemy.exc import StatementError
 
 from factflow_protocols.errors import FactflowError
 
+_ARGUMENT = "invalid input for query argument"  # asyncpg goes on with the value
+
 
 class LineageNotFoundError(FactflowError):
     """No row has this id and no row belongs to a message of this id."""
@@ -63,4 +65,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, StatementError) and error.orig is not None:
         told = error.orig
     lines = str(told).strip().splitlines()
-    return f"{type(told).__name__}: {lines[0] if lines else 'no details'}"[:200]
+    line = lines[0] if lines else "no details"
+    if _ARGUMENT in line:
+        line = line.partition(":")[0]
+    return f"{type(told).__name__}: {line}"[:200]

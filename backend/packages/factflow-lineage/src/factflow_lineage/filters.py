@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 
@@ -13,6 +13,7 @@ from factflow_foundation.records import Outcome
 from factflow_lineage.cursor import Position, decode
 from factflow_lineage.errors import LineageFilterError
 from factflow_lineage.id_search import asked, of_message
+from factflow_lineage.json_fields import holds
 from factflow_lineage.metadata_search import MetadataCondition
 from factflow_lineage.models import STATUSES
 from factflow_lineage.tables import executions, rows, stages
@@ -113,8 +114,10 @@ class LineageFilter:
             found.append(executions.c.execution_id == asked(self.execution_id))
         return found
 
-    def indexed_conditions(self, *, within_executions: bool) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions on rows that an index knows in order of start; some indexes are by
+    def indexed_conditions(
+        self, start: sa.ColumnElement[float], *, within_executions: bool
+    ) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions on rows that an index knows in order of `start`; some indexes are by
         execution."""
         c = rows.c
         found: list[sa.ColumnElement[bool]] = []
@@ -129,9 +132,9 @@ class LineageFilter:
         if self.error_type is not None and within_executions:
             found.append(c.error.is_not(None))
         if self.started_after is not None:
-            found.append(c.started_at >= self.started_after)
+            found.append(start >= self.started_after)
         if self.started_before is not None:
-            found.append(c.started_at <= self.started_before)
+            found.append(start <= self.started_before)
         return found
 
     def looked_conditions(self, *, within_executions: bool) -> list[sa.ColumnElement[bool]]:
@@ -151,9 +154,9 @@ class LineageFilter:
         if self.outcome is not None:
             found.append(c.outcome == self.outcome)
         if self.url is not None:
-            found.append(_holds(c.metadata["url"], self.url))
+            found.append(holds(c.metadata, ["url"], asked(self.url)))
         if self.title is not None:
-            found.append(_holds(c.metadata["title"], self.title))
+            found.append(holds(c.metadata, ["title"], asked(self.title)))
         if self.error_type is not None:
             found += [c.error.is_not(None), c.error["type"].as_string() == asked(self.error_type)]
         return found + [condition.on_rows() for condition in self.where]
@@ -183,7 +186,3 @@ def _has_status(status: str) -> list[sa.ColumnElement[bool]]:
     if status == "processing":
         is_status = sa.or_(is_status, c.status == "completed")
     return [c.unfinished.is_not(None), is_status]
-
-
-def _holds(field: Any, part: str) -> sa.ColumnElement[bool]:
-    return sa.func.lower(field.as_string()).contains(asked(part).lower(), autoescape=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from factflow_lineage.statements import Statements, insert_many
+from factflow_lineage.statements import Statements
 
 LateEnd = tuple[int, int, int]
 """Its number, the row's, and the execution's."""
@@ -26,4 +26,5 @@ def last_number(statements: Statements) -> int:
 
 def insert_late_ends(statements: Statements, ends: Sequence[LateEnd]) -> None:
     """Write late ends."""
-    insert_many(statements, "lineage_late_ends", ("number", "row_number", "execution_number"), ends)
+    if ends:
+        statements.insert("lineage_late_ends", ("number", "row_number", "execution_number"), ends)

@@ -18,7 +18,7 @@ from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.row_search import FoundRow, execution_number, read_rows
 from factflow_lineage.row_walk import Conditions, Walk, walk
 from factflow_lineage.stats import count_rows
-from factflow_lineage.tables import executions, rows, stages
+from factflow_lineage.tables import executions, overall, rows, stages
 
 MERGED_STAGES = 30
 """More stages than these are looked for among all rows."""
@@ -65,7 +65,7 @@ async def list_failures(connection: AsyncConnection, filters: LineageFilter) -> 
     scope: Conditions = []
     if filters.execution_id is not None:
         scope = [rows.c.execution_number == execution_number(filters.execution_id)]
-    failed_at = rows.c.completed_at
+    failed_at = rows.c.completed_at if scope else overall(rows.c.completed_at)
     indexed: list[sa.ColumnElement[bool]] = [rows.c.status == sa.literal_column("'failed'")]
     if filters.started_after is not None:
         indexed.append(failed_at >= filters.started_after)
@@ -122,12 +122,15 @@ async def way_by_start(connection: AsyncConnection, filters: LineageFilter) -> W
         number = (await connection.execute(of)).scalar()
         scopes = [] if number is None else [[rows.c.execution_number == number]]
     by_execution = within and (bool(looked) or not filters.names_stages)
+    start: sa.ColumnElement[float] = rows.c.started_at
+    if scopes == [[]] and filters.batch_id is None and filters.message_id is None:
+        start = overall(start)
     return Walk(
         scopes=scopes,
-        indexed=filters.indexed_conditions(within_executions=by_execution),
+        indexed=filters.indexed_conditions(start, within_executions=by_execution),
         looked=[*looked, *filters.looked_conditions(within_executions=by_execution)],
         order=filters.order,
-        sorted_by=rows.c.started_at,
+        sorted_by=start,
         descending=filters.sort_order == "desc",
         after=filters.position(filters.order),
     )

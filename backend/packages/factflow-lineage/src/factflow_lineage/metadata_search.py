@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from factflow_lineage.errors import LineageFilterError
 from factflow_lineage.id_search import asked
+from factflow_lineage.json_fields import is_number, is_text, is_true_or_false
 from factflow_lineage.tables import rows
 
 _NAME = re.compile(r"[A-Za-z0-9_@:-]{1,100}(\.[A-Za-z0-9_@:-]{1,100}){0,9}")
@@ -39,13 +40,13 @@ class MetadataCondition:
         """Return the condition on the table of rows."""
         if self.key == "input_key":  # kept as a column of its own
             return sa.func.coalesce(rows.c.input_key, "") == asked(self.value)
-        field = rows.c.metadata[tuple(self.key.split("."))]
-        wanted = sa.func.coalesce(field.as_string() == asked(self.value), sa.false())
+        keys = self.key.split(".")
+        wanted = is_text(rows.c.metadata, keys, asked(self.value))
         value = _in_json(self.value)
         if isinstance(value, bool):
-            return sa.or_(wanted, sa.func.coalesce(field.as_boolean() == value, sa.false()))
+            return sa.or_(wanted, is_true_or_false(rows.c.metadata, keys, value=value))
         if isinstance(value, int | float):
-            return sa.or_(wanted, sa.func.coalesce(field.as_float() == value, sa.false()))
+            return sa.or_(wanted, is_number(rows.c.metadata, keys, value))
         return wanted
 
 

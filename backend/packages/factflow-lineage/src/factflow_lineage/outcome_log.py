@@ -21,7 +21,7 @@ from factflow_lineage.errors import EventUnknownError
 from factflow_lineage.hex_text import packed
 from factflow_lineage.models import COMMITTED
 from factflow_lineage.row_search import execution_number
-from factflow_lineage.tables import identity, late_ends, rows, stages
+from factflow_lineage.tables import late_ends, rows, stages, tables_identity
 
 NUMBERS_PER_STEP = 20_000
 PAGE = 200
@@ -118,7 +118,7 @@ def _mark(drawn: str, row_id: str) -> str:
 
 
 async def _identity(connection: AsyncConnection) -> str:
-    return (await connection.execute(sa.select(identity.c.name))).scalar() or ""
+    return await tables_identity(connection) or ""
 
 
 async def _execution(connection: AsyncConnection, execution_id: str) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from factflow_lineage.models import StageStatus
-from factflow_lineage.statements import Statements, fetch_in
+from factflow_lineage.statements import Statements
 
 RowKey = tuple[int, bytes]
 """A row's block and packed id. A parent is in its child's execution, and so in its block."""
@@ -36,8 +36,7 @@ def standing_rows(statements: Statements, keys: Iterable[RowKey]) -> dict[RowKey
     return {
         (block, row_id): StandingRow(*values)
         for block, ids in _by_block(keys).items()
-        for row_id, *values in fetch_in(
-            statements,
+        for row_id, *values in statements.fetch_in(
             f"SELECT id, {_STANDING} FROM lineage_rows WHERE block = ? AND id IN ({{}})",  # noqa: S608 - names of ours
             [block],
             ids,
@@ -47,8 +46,7 @@ def standing_rows(statements: Statements, keys: Iterable[RowKey]) -> dict[RowKey
 
 def numbered_rows(statements: Statements, numbers: Iterable[int]) -> dict[int, StandingRow]:
     """Return rows by their numbers."""
-    found = fetch_in(
-        statements,
+    found = statements.fetch_in(
         f"SELECT {_STANDING} FROM lineage_rows WHERE number IN ({{}})",  # noqa: S608 - names of ours
         [],
         numbers,
@@ -68,8 +66,7 @@ def adopt(statements: Statements, new: Collection[tuple[RowKey, int]]) -> Adopte
     numbers = dict(new)
     adopted = Adopted({}, Counter())
     for block, ids in _by_block(numbers).items():
-        for parent_id, number, is_complete in fetch_in(
-            statements,
+        for parent_id, number, is_complete in statements.fetch_in(
             "SELECT parent_id, number, status IN ('completed', 'failed') AND pending_children = 0 "
             "FROM lineage_rows WHERE block = ? AND parent_id IN ({}) "
             "AND parent_number IS NULL AND parent_id IS NOT NULL",
@@ -88,8 +85,7 @@ def adopt(statements: Statements, new: Collection[tuple[RowKey, int]]) -> Adopte
 
 def complete_children(statements: Statements, parents: Collection[int]) -> Counter[int]:
     """Return how many complete children rows have, by number."""
-    found = fetch_in(
-        statements,
+    found = statements.fetch_in(
         "SELECT parent_number, count(*) FROM lineage_rows WHERE parent_number IN ({}) "
         "AND status IN ('completed', 'failed') AND pending_children = 0 GROUP BY parent_number",
         [],

@@ -48,8 +48,8 @@ class PipelineLineageRepository:
         self._engine = engine
         self._file = DatabaseFile(engine)
         self._file_identity = self._file.identity()
-        if engine.dialect.name == "sqlite":
-            sa.event.listen(engine.sync_engine, "connect", _fold_all_letters)
+        prepare = _fold_all_letters if engine.dialect.name == "sqlite" else _plan_for_few_rows
+        sa.event.listen(engine.sync_engine, "connect", prepare)
 
     async def list(self, filters: LineageFilter | None = None) -> LineagePage:
         """Return the rows that match, by start; those of the same start as they were first written."""
@@ -180,6 +180,17 @@ class PipelineLineageRepository:
 def _fold_all_letters(connection: Any, _record: Any) -> None:
     """Make SQLite's `lower` know all letters; its own folds ASCII only."""
     connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _plan_for_few_rows(connection: Any, _record: Any) -> None:
+    """Tell PostgreSQL to plan each question anew, and for few rows that are found by index, as all of ours
+    are. Planning costs less than a millisecond; a plan made while the tables were small, or one that joins
+    a table from end to end, may cost a second. So does compiling plans, which it does for large ones, and
+    takes any for large in which it has to use what is switched off."""
+    off = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+    settings = ["plan_cache_mode = force_custom_plan", *(f"{way} = off" for way in off)]
+    statements = "; ".join(f"SET {setting}" for setting in settings)
+    connection.run_async(lambda driver: driver.execute(statements))
 
 
 def _lower(value: Any) -> Any:

@@ -10,25 +10,39 @@ than the row itself, and more with every row there is. So there is as little of 
 - A row knows its parent by number, and numbers are given in the order of writing. A row whose parent is
   not there yet (an *orphan*) is told the number when the parent comes.
 - Only the row with which a message `enters` is indexed by message; the others are found from it.
+
+SQLite's indexes end with the number of the row by themselves, which is what rows of equal start are ordered
+by; PostgreSQL's are told to. SQLite takes the index that the most conditions fit; PostgreSQL may go through
+all rows by time to find those of an execution, as it takes them for evenly spread, which they never are. So
+there the indexes over all rows are of a time written otherwise (`overall`), and serve who asks for it.
 """
 
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from factflow_lineage.hex_text import HexText
+from factflow_lineage.turns import take_turn
 
 ROWS_PER_BLOCK = 100_000
+
+FORM = 1
+"""Of these tables: to be counted up when they change, as what a PostgreSQL database holds is told by it."""
+_FORM_TOLD = "Factflow lineage, form "
 
 schema = sa.MetaData()
 
 
-def _number() -> sa.Column[int]:
+def _number(*, given: bool = False) -> sa.Column[int]:
     # SQLite counts by itself only in a column that is called INTEGER.
-    return sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
+    kind = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    return sa.Column("number", kind, primary_key=True, autoincrement=not given)
 
 
 executions = sa.Table(
@@ -70,7 +84,7 @@ durations = sa.Table(
 rows = sa.Table(
     "lineage_rows",
     schema,
-    _number(),
+    _number(given=True),
     sa.Column("block", sa.Integer, nullable=False),
     sa.Column("execution_number", sa.BigInteger, nullable=False),
     sa.Column("stage_number", sa.BigInteger, nullable=False),
@@ -105,18 +119,13 @@ rows = sa.Table(
     sa.Column("duration_ms", sa.Double),
     sa.Column("batch_id", sa.Text),
     sa.Column("metadata", sa.JSON, nullable=False),
+    comment=f"{_FORM_TOLD}{FORM}",
 )
 
 late_ends = sa.Table(
     "lineage_late_ends",
     schema,
-    # out of the same numbers as those of rows
-    sa.Column(
-        "number",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _number(given=True),  # out of the same numbers as those of rows
     sa.Column("row_number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("execution_number", sa.BigInteger, nullable=False),
 )
@@ -126,46 +135,77 @@ identity = sa.Table("lineage_identity", schema, sa.Column("name", sa.Text, nulla
 """One row, drawn when the tables were made: numbers mean nothing in other tables than these."""
 
 
-def _index(name: str, *columns: sa.Column[object], where: sa.ColumnElement[bool]) -> None:
-    """Add an index of the few rows that a condition holds for."""
-    sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
+class overall(FunctionElement[float]):  # noqa: N801 - a function of SQL
+    """A time by which all rows are indexed, whichever execution they are of."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(overall, "sqlite")
+def _overall_in_sqlite(element: overall, compiler: Any, **how: Any) -> str:
+    told: str = compiler.process(element.clauses, **how)
+    return told
+
+
+@compiles(overall, "postgresql")
+def _overall_in_postgresql(element: overall, compiler: Any, **how: Any) -> str:
+    return f"({compiler.process(element.clauses, **how)} + 0)"
+
+
+def _index(
+    name: str, *columns: sa.ColumnElement[Any], where: sa.ColumnElement[bool] | None = None
+) -> None:
+    """Add an index in whose order rows are listed; of the few rows that a condition holds for, if given."""
+    name = f"lineage_rows_{name}"
+    plain = [next(iter(c.clauses)) if isinstance(c, overall) else c for c in columns]
+    sa.Index(name, *plain, sqlite_where=where).ddl_if("sqlite")
+    sa.Index(name, *columns, rows.c.number, postgresql_where=where).ddl_if("postgresql")
 
 
 _c = rows.c
 sa.Index("lineage_rows_by_id", _c.block, _c.id, unique=True)
-sa.Index("lineage_rows_by_time", _c.started_at)
-sa.Index("lineage_rows_by_execution", _c.execution_number, _c.started_at)
-sa.Index("lineage_rows_by_stage", _c.stage_number, _c.started_at)
-_has_parent = _c.parent_number.is_not(None)
-_index("lineage_rows_by_parent", _c.parent_number, where=_has_parent)
+_index("by_time", overall(_c.started_at))
+_index("by_execution", _c.execution_number, _c.started_at)
+_index("by_stage", _c.stage_number, _c.started_at)
+_index("by_parent", _c.parent_number, where=_c.parent_number.is_not(None))
 _orphan = sa.and_(_c.parent_number.is_(None), _c.parent_id.is_not(None))
-_index("lineage_rows_orphans", _c.block, _c.parent_id, where=_orphan)
-_enters = _c.enters.is_not(None)
-_index("lineage_rows_by_message", _c.block, _c.message_id, where=_enters)
+_index("orphans", _c.block, _c.parent_id, where=_orphan)
+_index("by_message", _c.block, _c.message_id, where=_c.enters.is_not(None))
 _failed = _c.status == "failed"
-_index("lineage_rows_failed", _c.completed_at, where=_failed)
-_index("lineage_rows_failed_in", _c.execution_number, _c.completed_at, where=_failed)
-_index("lineage_rows_failed_by_start", _c.execution_number, _c.started_at, where=_failed)
-_erred = _c.error.is_not(None)
-_index("lineage_rows_with_error", _c.execution_number, _c.started_at, where=_erred)
-_unfinished = _c.unfinished.is_not(None)
-_index("lineage_rows_unfinished", _c.execution_number, _c.started_at, where=_unfinished)
+_index("failed", overall(_c.completed_at), where=_failed)
+_index("failed_in", _c.execution_number, _c.completed_at, where=_failed)
+_index("failed_by_start", _c.execution_number, _c.started_at, where=_failed)
+_index("with_error", _c.execution_number, _c.started_at, where=_c.error.is_not(None))
+_index("unfinished", _c.execution_number, _c.started_at, where=_c.unfinished.is_not(None))
 _root = _c.parent_id.is_(None)
-_index("lineage_rows_all_roots", _c.started_at, where=_root)
-_index("lineage_rows_roots", _c.execution_number, _c.started_at, where=_root)
-_batched = _c.batch_id.is_not(None)
-_index("lineage_rows_by_batch", _c.batch_id, where=_batched)
+_index("all_roots", overall(_c.started_at), where=_root)
+_index("roots", _c.execution_number, _c.started_at, where=_root)
+_index("by_batch", _c.batch_id, where=_c.batch_id.is_not(None))
 
 
 async def create_schema(database: AsyncEngine | AsyncConnection) -> None:
     """Create the tables and indexes that are missing; on a connection, in its transaction."""
     if isinstance(database, AsyncConnection):
+        await take_turn(database)  # who looks for tables at the same time would create them, too
         await database.run_sync(schema.create_all)
-        if (await database.execute(sa.select(identity.c.name))).first() is None:
+        if await tables_identity(database) is None:
             await database.execute(identity.insert().values(name=uuid.uuid4().hex))
         return
     async with database.begin() as connection:
         await create_schema(connection)
+
+
+async def drop_older_schema(connection: AsyncConnection) -> None:
+    """Remove the tables of an earlier version with all that is in them, unless another one just has."""
+    await take_turn(connection)
+    if await schema_is_older(connection):
+        await connection.run_sync(schema.drop_all)
+
+
+async def tables_identity(connection: AsyncConnection) -> str | None:
+    """Return what tells these tables from others that are made after them; None if nothing does."""
+    return (await connection.execute(sa.select(identity.c.name))).scalar()
 
 
 async def schema_is_missing(connection: AsyncConnection) -> bool:
@@ -174,12 +214,34 @@ async def schema_is_missing(connection: AsyncConnection) -> bool:
 
 
 async def schema_is_older(connection: AsyncConnection) -> bool:
-    """Tell whether the database holds lineage in the form of an earlier version."""
+    """Tell whether the database holds lineage in the form of an earlier version.
+
+    PostgreSQL, which may be shared with others, tells more: raises `ForeignTablesError` for the form of a
+    later version, and for tables of somebody else.
+    """
 
     def look(sync: sa.Connection) -> bool:
         found = sa.inspect(sync)
         if not found.has_table(rows.name):
             return False
+        if sync.dialect.supports_comments:
+            return _form(found.get_table_comment(rows.name)["text"]) < FORM
         return {column["name"] for column in found.get_columns(rows.name)} != set(rows.c.keys())
 
     return await connection.run_sync(look)
+
+
+def _form(told: str | None) -> int:
+    """Return the form that the comment of the table of rows tells of."""
+    number = (told or "").removeprefix(_FORM_TOLD)
+    if not number.isdecimal():
+        raise ForeignTablesError(f"the database has a table {rows.name} that is none of Factflow's")
+    if int(number) > FORM:
+        raise ForeignTablesError(
+            f"the lineage tables have form {number}; this version of Factflow knows form {FORM}"
+        )
+    return int(number)
+
+
+class ForeignTablesError(OSError):
+    """The database holds tables of our names that are not ours to change."""
