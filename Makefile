@@ -12,7 +12,7 @@ SOURCES := $(wildcard backend/packages/*/src backend/packages/workflows/*/src)
 # Folders of loose modules, checked one by one: names such as conftest stand in several.
 FOLDERS := $(wildcard backend/packages/*/tests backend/packages/workflows/*/tests \
 	backend/packages/*/tests/stand_in tests bench demo docs/generator)
-CODE := backend tests docs/generator $(wildcard bench demo)
+CODE := backend tests conftest.py docs/generator $(wildcard bench demo)
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 # The virtualenv's own interpreter serves; uv downloads none and uses no other environment.
