@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from factflow_execution.tables import create_schema
+from factflow_execution import schema
 from factflow_infra.database import sqlite_engine
 from factflow_infra.postgres import postgres_engine
+from factflow_infra.schema import bring_up_to_date
 from factflow_testing.postgres_schemas import fresh_schema
 
 
@@ -26,7 +27,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         engine = sqlite_engine(tmp_path / "factflow.db")
     else:
         engine = postgres_engine(request.getfixturevalue("postgres_url"))
-    await create_schema(engine)
+    await bring_up_to_date(engine, schema)
     yield engine
     await engine.dispose()
 
@@ -34,7 +35,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 @pytest.fixture
 async def postgres(postgres_url: str) -> AsyncIterator[AsyncEngine]:
     engine = postgres_engine(postgres_url)
-    await create_schema(engine)
+    await bring_up_to_date(engine, schema)
     yield engine
     await engine.dispose()
 

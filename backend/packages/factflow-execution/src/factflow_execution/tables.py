@@ -2,6 +2,8 @@
 
 A config's text lives in its versions, none of which is ever changed; `configs` points at the newest.
 `executions.config_snapshot` is a copy on purpose: nothing done to a config reaches an execution.
+
+A change of a table is a migration, too: `schema`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Float,
     Index,
     Integer,
@@ -20,11 +21,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    inspect,
     text,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.schema import CreateColumn
 
 metadata = MetaData()
 
@@ -144,6 +142,16 @@ execution_usages = Table(
     Column("counted_at", Float, nullable=False),
 )
 
+execution_leases = Table(
+    "execution_lease",
+    metadata,
+    Column("execution_id", String(36), primary_key=True),
+    Column("owner", String(128), nullable=False),
+    Column("epoch", _Count, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("ix_execution_lease_owner", "owner"),
+)
+
 route_pauses = Table(
     "route_pause",
     metadata,
@@ -153,23 +161,3 @@ route_pauses = Table(
     Column("reason", Text),
     Column("until", Float),
 )
-
-
-async def create_schema(engine: AsyncEngine) -> None:
-    """Create what is missing: tables, columns, indexes; what exists is left alone."""
-    async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-        await connection.run_sync(_add_missing)
-
-
-def _add_missing(connection: Connection) -> None:
-    """Bring a database of an earlier version up to date: columns and indexes are only ever added."""
-    existing = inspect(connection)
-    for table in metadata.tables.values():
-        known = {column["name"] for column in existing.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in known:
-                definition = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
-        for index in table.indexes:
-            index.create(connection, checkfirst=True)

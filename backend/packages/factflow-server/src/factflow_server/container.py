@@ -21,7 +21,7 @@ from factflow_engine.execution_spec import FinalState
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.registry import AdapterRegistry
-from factflow_execution import tables as execution_tables
+from factflow_execution import schema as execution_schema
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
 from factflow_execution.database_reads import DatabaseReads
@@ -49,6 +49,7 @@ from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
 from factflow_infra.database import sqlite_engine, sqlite_reader
 from factflow_infra.queue.embedded import EmbeddedQueue
+from factflow_infra.schema import bring_up_to_date
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.factory import create_storage_provider, parse_storage_uri
@@ -336,7 +337,7 @@ async def _open_database(
     database = sqlite_engine(data_dir.database, durability=settings.durability)
     stack.push_async_callback(database.dispose)
     try:
-        await execution_tables.create_schema(database)
+        await bring_up_to_date(database, execution_schema)
     except (SQLAlchemyError, OSError) as error:
         raise DatabaseUnusableError(data_dir.database, error) from error
     return database
