@@ -6,17 +6,18 @@ id and nothing of our insides; the log has the rest under the same id.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from factflow_engine.config.issues import ConfigurationError
 from factflow_execution.config_service import ConfigUnreadableError
+from factflow_execution.database_trouble import DATABASE_TROUBLE
 from factflow_foundation import logs
 from factflow_foundation.clock import SystemClock, isoformat
 from factflow_protocols.errors import FactflowError
@@ -158,7 +159,10 @@ async def _database_error(_: Request, error: Exception) -> JSONResponse:
                 f"the database of configs and executions does not take this: {told}",
                 hint,
             )
-    _log.error("database error", error_type=type(error).__name__, exc_info=error)
+    if isinstance(getattr(error, "orig", None), sqlite3.Error):
+        _log.error("database error", error_type=type(error).__name__, exc_info=error)
+    else:
+        _log.warning("database error", reason=told or str(error))
     return answer(
         503,
         "database_unavailable",
@@ -181,5 +185,6 @@ def install(app: FastAPI) -> None:
     """Let `app` answer every error in the one shape."""
     app.add_exception_handler(FactflowError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid_fields)
-    app.add_exception_handler(OperationalError, _database_error)
+    for trouble in DATABASE_TROUBLE:
+        app.add_exception_handler(trouble, _database_error)
     app.add_exception_handler(HTTPException, _http_error)
