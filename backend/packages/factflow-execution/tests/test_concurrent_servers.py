@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import sqlalchemy as sa
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_execution.errors import ExecutionDeletedError, ExecutionHeldError
@@ -18,6 +17,7 @@ from factflow_execution.idempotency import Idempotency, IdempotentStarts
 from factflow_execution.models import PipelineExecution
 from factflow_protocols.storage import StorageUsage
 from factflow_testing.postgres_schemas import execute
+from factflow_testing.postgres_waits import wait_or_done
 from factflow_testing.waiting import eventually
 
 SERVERS = 20
@@ -119,21 +119,10 @@ async def test_an_execution_has_its_events_in_the_order_of_commits(postgres: Asy
     await repository.insert(execution("execution-1"))
     [started] = await events.after("execution-1", 0)
     async with postgres.begin() as slow:
-        pid = (await slow.execute(text("SELECT pg_backend_pid()"))).scalar_one()
         await events.hold_rows(slow, ["execution-1"])
         await events.add(slow, "execution-1", Event("route_paused", 1.0))
         quick = asyncio.create_task(repository.request_cancel("execution-1", 2.0))
-
-        async def it_waits_or_is_done() -> bool:
-            waiting = text(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid::text = "
-                "(SELECT backend_xid::text FROM pg_stat_activity WHERE pid = :pid)"
-            )
-            async with postgres.connect() as connection:
-                found = await connection.execute(waiting, {"pid": pid})
-                return quick.done() or bool(found.scalar_one())
-
-        await eventually(it_waits_or_is_done)
+        await wait_or_done(postgres, slow, quick)
         told = await events.after("execution-1", started.number)
     await quick
     told += await events.after("execution-1", told[-1].number if told else started.number)
