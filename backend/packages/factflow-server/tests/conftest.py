@@ -7,10 +7,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from factflow_server.app import create_app
 from factflow_server.settings import ServerSettings
 from factflow_server.startup import running
+from factflow_testing.postgres_schemas import database_of
 
 ADAPTERS = Path(__file__).parent / "arithmetic_adapters.py"
 
@@ -18,8 +20,10 @@ ADAPTERS = Path(__file__).parent / "arithmetic_adapters.py"
 @pytest.fixture
 def settings(tmp_path: Path) -> ServerSettings:
     (tmp_path / "pipelines").mkdir()
+    url = database_of(tmp_path / "data")
     return ServerSettings(
         data_dir=tmp_path / "data",
+        database_url=None if url is None else SecretStr(url),
         adapters=(str(ADAPTERS), "factflow_testing.adapters"),
         pipelines=tmp_path / "pipelines",
         shutdown_grace_seconds=0.2,
