@@ -124,3 +124,14 @@ async def test_a_second_server_on_the_database_is_refused_though_its_folder_is_a
             pass
     assert PASSWORD not in raised.value.message
     assert (await database(client))["status"] == "healthy"
+
+
+async def test_text_that_postgresql_has_no_place_for_is_refused(
+    client: httpx2.AsyncClient, gated_yaml: str
+) -> None:
+    for refused in (
+        await client.post("/configs", json={"config_yaml": gated_yaml, "description": "a\0b"}),
+        await client.get("/executions/a%00b"),
+    ):
+        assert (refused.status_code, refused.json()["error_code"]) == (422, "invalid_request")
+        assert "NUL" in refused.json()["detail"]

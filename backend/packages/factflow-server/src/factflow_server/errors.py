@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from factflow_engine.config.issues import ConfigurationError
@@ -85,6 +86,9 @@ _DATABASE_TROUBLE: Mapping[str, str] = {
     "is locked": "another program holds it; end that, or try again",
 }
 """What to do about what SQLite says."""
+
+
+NUL_REFUSED = "22021"  # SQL state: character not in repertoire
 
 
 def answer(
@@ -171,6 +175,13 @@ async def _database_error(_: Request, error: Exception) -> JSONResponse:
     )
 
 
+async def _refused_by_database(_: Request, error: Exception) -> JSONResponse:
+    """What the client sent is the matter only when it is text that PostgreSQL has no place for."""
+    if getattr(getattr(error, "orig", None), "sqlstate", None) != NUL_REFUSED:
+        return internal_error(error)
+    return answer(422, "invalid_request", "text must not contain the character NUL (U+0000)")
+
+
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return internal_error(error)
@@ -187,4 +198,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_fields)
     for trouble in DATABASE_TROUBLE:
         app.add_exception_handler(trouble, _database_error)
+    app.add_exception_handler(DBAPIError, _refused_by_database)
     app.add_exception_handler(HTTPException, _http_error)
