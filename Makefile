@@ -12,16 +12,17 @@ SOURCES := $(wildcard backend/packages/*/src backend/packages/workflows/*/src)
 # Folders of loose modules, checked one by one: names such as conftest stand in several.
 FOLDERS := $(wildcard backend/packages/*/tests backend/packages/workflows/*/tests \
 	backend/packages/*/tests/stand_in tests bench demo docs/generator)
-CODE := backend tests docs/generator $(wildcard bench demo)
+CODE := backend tests conftest.py docs/generator $(wildcard bench demo)
 # One more at a time than two processors: a third of its time a test waits for what it started.
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+POSTGRES := postgresql://postgres@127.0.0.1:5432/postgres
 
 # The virtualenv's own interpreter serves; uv downloads none and uses no other environment.
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
 
-.PHONY: help setup docs demo test test-long test-cli chaos lint types contracts check bench bench-scale bench-peers format clean
+.PHONY: help setup docs demo test test-long test-services test-cli chaos lint types contracts check bench bench-scale bench-peers format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -40,6 +41,12 @@ test: $(READY) ## all tests but the long ones
 
 test-long: $(READY) ## the tests that take minutes
 	$(PYTEST) -n 2 -m long --timeout 1800 $(ARGS)
+
+test-services: $(READY) ## what depends on servers, with PostgreSQL as the database; none is skipped
+	FACTFLOW_TEST_REQUIRE_SERVICES=1 \
+		FACTFLOW_TEST_DATABASE_URL=$${FACTFLOW_TEST_POSTGRES_URL:-$(POSTGRES)} \
+		$(PYTEST) -m 'not long' backend/packages/factflow-infra/tests backend/packages/factflow-execution/tests \
+		backend/packages/factflow-server/tests tests/acceptance $(ARGS)
 
 test-cli: $(READY) ## the documented shell sessions against a real server
 	$(PYTEST) tests/test_cli tests/acceptance/test_documented_shell.py $(ARGS)

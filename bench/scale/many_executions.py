@@ -11,8 +11,10 @@ from rounds import Workplace, say
 from servers import Server
 from table import Row
 
-from factflow_execution.tables import create_schema, executions
+from factflow_execution import schema
+from factflow_execution.tables import executions
 from factflow_infra.database import sqlite_engine
+from factflow_infra.schema import bring_up_to_date
 
 SNAPSHOT = "version: '1.0'\nname: bench\n" + "# a snapshot of usual length\n" * 40
 BATCH = 5_000
@@ -47,7 +49,7 @@ def execution_rows(place: Workplace, count: int) -> list[Row]:
 
 async def _fill(path: Path, count: int) -> None:
     engine = sqlite_engine(path)
-    await create_schema(engine)
+    await bring_up_to_date(engine, schema)
     for start in range(0, count, BATCH):
         rows = [_execution(number) for number in range(start, min(count, start + BATCH))]
         async with engine.begin() as connection:

@@ -66,9 +66,12 @@ async def test_listing_reads_no_yaml_and_has_its_index(
     for status in (None, "running"):
         assert (await repository.list(status, 10, 0)).total == 1
     asked = [one for one in sent if "pipeline_execution" in one[0]]
+    assert asked
+    assert not any("config_snapshot" in statement for statement, _ in asked)
+    if engine.dialect.name == "postgresql":
+        return  # it judges by what the tables hold
     async with engine.connect() as connection:
         for statement, values in asked:
-            assert "config_snapshot" not in statement
             explained = f"EXPLAIN QUERY PLAN {statement}"
             found = (await connection.exec_driver_sql(explained, values)).all()
             plan = [str(tuple(row)[-1]) for row in found]

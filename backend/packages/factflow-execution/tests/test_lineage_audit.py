@@ -18,8 +18,8 @@ from factflow_execution.execution_deleter import DeletionRequest
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.models import PipelineExecution
-from factflow_infra.database import sqlite_engine
 from factflow_lineage.hex_text import packed
+from factflow_testing.execution_database import execution_database
 from factflow_testing.platform import Platform, platform_in
 from factflow_testing.waiting import eventually
 
@@ -96,7 +96,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
 
 @pytest.fixture
 async def audit(platform: Platform, tmp_path: Path) -> AsyncIterator[LineageAudit]:
-    database = sqlite_engine(tmp_path / "factflow.db")
+    database = await execution_database(tmp_path)
     engine = platform.engine
     yield LineageAudit(
         repository=ExecutionRepository(database),

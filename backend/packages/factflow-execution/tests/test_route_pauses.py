@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from factflow_execution.route_pauses import PauseOverError, RouteNameError
-from factflow_execution.tables import create_schema
+from factflow_testing.execution_database import execution_database
 from factflow_testing.platform import Platform, platform_in
 from factflow_testing.waiting import eventually
 
@@ -78,7 +77,7 @@ async def test_a_pause_ends_also_when_no_server_was_there_at_that_time(tmp_path:
     async with platform_in(tmp_path) as first:
         await first.pauses.pause("up", until=time.time() + 3600)
         await first.pauses.pause("down")
-    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'factflow.db'}")
+    engine = await execution_database(tmp_path)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE route_pause SET until = 1 WHERE route_id = 'up'"))
     await engine.dispose()
@@ -107,18 +106,3 @@ async def test_a_name_that_no_route_can_have_is_refused(tmp_path: Path, name: st
         with pytest.raises(RouteNameError):
             await platform.pauses.pause(name)
         assert await platform.pauses.all() == []
-
-
-async def test_a_database_of_an_earlier_version_gets_what_it_lacks(tmp_path: Path) -> None:
-    async with platform_in(tmp_path) as platform:
-        execution = await platform.run(PIPELINE)
-    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'factflow.db'}")
-    async with engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE route_pause DROP COLUMN until"))
-        for column in ("generation", "last_recovery"):
-            await connection.execute(text(f"ALTER TABLE pipeline_execution DROP COLUMN {column}"))
-    await create_schema(engine)
-    await engine.dispose()
-    async with platform_in(tmp_path) as platform:
-        assert await platform.executions.get(execution.execution_id) == execution
-        await platform.pauses.pause("down")

@@ -39,7 +39,7 @@ async def one_at_a_time(folder: Path) -> AsyncIterator[Platform]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factflow_engine.orchestrator.ABANDON_SECONDS", 0.1)
+    monkeypatch.setattr("factflow_engine.execution_routes.ABANDON_SECONDS", 0.1)
 
 
 async def is_opening(platform: Platform, folder: Path, kind: str) -> PipelineExecution:

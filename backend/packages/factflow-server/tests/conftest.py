@@ -9,19 +9,23 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from factflow_server.app import create_app
 from factflow_server.settings import ServerSettings
 from factflow_server.startup import running
+from factflow_testing.postgres_schemas import database_of
 
 ADAPTERS = Path(__file__).parent / "arithmetic_adapters.py"
 
 
 def settings_in(folder: Path) -> ServerSettings:
-    """Return settings of a server that keeps everything in a folder."""
+    """Return settings of a server that keeps everything in a folder, but tables where the tests are told."""
     (folder / "pipelines").mkdir()
+    url = database_of(folder / "data")
     return ServerSettings(
         data_dir=folder / "data",
+        database_url=None if url is None else SecretStr(url),
         adapters=(str(ADAPTERS), "factflow_testing.adapters"),
         pipelines=folder / "pipelines",
         shutdown_grace_seconds=0.2,

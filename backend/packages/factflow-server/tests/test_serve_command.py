@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from factflow_testing.postgres_schemas import database_of
+
 ADAPTERS = Path(__file__).parent / "arithmetic_adapters.py"
 READY = re.compile(r"Factflow listening on (http://127\.0\.0\.1:\d+) \(data in (.+)\)\n")
 
@@ -41,7 +43,9 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
-            env=environment(FACTFLOW_SHUTDOWN_GRACE_SECONDS="0.2"),
+            env=environment(
+                FACTFLOW_SHUTDOWN_GRACE_SECONDS="0.2", FACTFLOW_DATABASE_URL=database_of(cwd) or ""
+            ),
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -109,7 +109,16 @@ def private_server(
     options: Sequence[str] = (), data_dir: str = DATA_DIR
 ) -> Iterator[PrivateServer]:
     """Run a server on `data_dir` and a free port for the length of the `with` block."""
-    arguments = ["serve", "--embedded", "--data-dir", data_dir, "--port", "0", *options]
+    arguments = [
+        "serve",
+        "--embedded",
+        "--private",
+        "--data-dir",
+        data_dir,
+        "--port",
+        "0",
+        *options,
+    ]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log,
         subprocess.Popen(  # noqa: S603  # our own interpreter and module, no shell

@@ -1,7 +1,9 @@
-"""Reading configs and executions: a whole read is one hop to a thread, whatever it asks.
+"""Reading configs and executions: each read sees one state of the database, however much it asks.
 
-The asynchronous driver hops for every step of a transaction, a dozen times for a listing, and each hop waits
-behind what the event loop is doing. Writing goes on over it: there is one connection that writes.
+SQLite's asynchronous driver hops to its thread for every step of a transaction, a dozen times for a
+listing, and each hop waits behind what the event loop is doing. So a whole read of a file is one hop, to a
+thread and a connection of its own. PostgreSQL's driver has no threads: there, reads go over the engine that
+writes.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ THREADS = 2
 class DatabaseReads:
     """Runs reads, each on one state of the database. `close` ends its threads and the reader.
 
-    Without a `reader`, reads go over the engine that writes.
+    Without a `reader`, of which there is none for PostgreSQL, reads go over the engine that writes.
     """
 
     def __init__(self, engine: AsyncEngine, reader: Engine | None = None) -> None:
@@ -49,6 +51,10 @@ class DatabaseReads:
 
     async def _over_the_writer(self, work: Work[T]) -> T:
         async with self._engine.connect() as connection:
+            if self._engine.dialect.name == "postgresql":
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
             return await connection.run_sync(work)
 
 

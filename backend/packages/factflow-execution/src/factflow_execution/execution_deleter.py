@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from sqlalchemy.exc import OperationalError
-
+from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.errors import ExecutionStateError
 from factflow_execution.execution_deletions import Deletion, DeletionKind, ExecutionDeletions
 from factflow_execution.execution_service import ExecutionService
@@ -189,8 +188,8 @@ class ExecutionDeleter:
             self._wanted.clear()
             try:
                 complete = await self._delete_all()
-            except OperationalError as error:
-                _log.warning("deleting waits for the database", reason=str(error.orig))
+            except DATABASE_TROUBLE as error:
+                _log.warning("deleting waits for the database", reason=reason_of(error))
                 complete = False
             if not complete:
                 await asyncio.sleep(RETRY_SECONDS)

@@ -191,6 +191,7 @@ class ExecutionDeletions:
     async def _enter(self, execution_id: str, kind: DeletionKind) -> Deletion:
         now = self._clock.now()
         async with self._engine.begin() as connection:
+            await _lock(connection, execution_id)
             known = (await find_deletions(connection, [execution_id])).get(execution_id)
             if known is not None and kind in ("artefacts", known.kind):
                 return known
@@ -220,6 +221,25 @@ class ExecutionDeletions:
             await connection.execute(query)
             reach(f"{crash_point}.before")
         reach(f"{crash_point}.after")
+
+
+async def _lock(connection: AsyncConnection, execution_id: str) -> None:
+    """Wait for those who take holds on an execution, and have others wait until the commit."""
+    query = select(executions.c.execution_id).where(executions.c.execution_id == execution_id)
+    await connection.execute(query.with_for_update())
+
+
+async def lock_for_holds(connection: AsyncConnection, execution_ids: Collection[str]) -> None:
+    """Wait for those who enter a deletion of one of these, and have others wait until the commit.
+
+    With SQLite there is nothing to wait for: one transaction writes at a time.
+    """
+    wanted = sorted(execution_ids)  # in one order, so that no two wait for each other
+    for first in range(0, len(wanted), IDS_TOGETHER):
+        some = wanted[first : first + IDS_TOGETHER]
+        query = select(executions.c.execution_id).where(executions.c.execution_id.in_(some))
+        ordered = query.order_by(executions.c.execution_id)
+        await connection.execute(ordered.with_for_update(read=True, key_share=True))
 
 
 async def find_deletions(

@@ -66,6 +66,8 @@ class ExecutionEventStreamer:
                     found = await self._events.after(execution_id, number)
                     page = [_told(event, execution_id) for event in found]
                     number = found[-1].number if found else number
+                    # The end may have come behind the row that was read.
+                    over = over or bool(found and found[-1].kind == END)
                 moved = moved or bool(topics)
                 if moved and (over or time.monotonic() >= due):
                     page.insert(_before_end(page), await self._routes(execution))

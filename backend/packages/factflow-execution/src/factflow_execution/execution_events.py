@@ -2,11 +2,14 @@
 
 An event is written in the transaction of the change that it tells of, so that there is neither without the
 other. They are few: a start, an end, and what people and restarts did between.
+
+Whoever follows an execution goes on behind the last number it was told. So an execution's events are
+committed in the order of their numbers: whoever writes one holds the execution's row until the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_execution.models import ExecutionStatus
 from factflow_execution.tables import execution_events as events
+from factflow_execution.tables import executions
 from factflow_foundation.changes import Changes
 from factflow_foundation.whole import whole
 from factflow_lineage.errors import EventUnknownError
@@ -23,6 +27,7 @@ STATUS = "status"
 """The topic under which listeners are told of an event, and of what else may end a stream."""
 BEGINNING = "0"
 END = "end"
+IDS_TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,27 @@ class ExecutionEvents:
 
     @staticmethod
     async def add(connection: AsyncConnection, execution_id: str, event: Event) -> None:
-        """Write an event; `tell` of it once the transaction is committed."""
+        """Write an event; `tell` of it once the transaction is committed.
+
+        The transaction has changed the execution's row before, or holds it by `hold_rows`.
+        """
         await connection.execute(
             events.insert().values(
                 execution_id=execution_id, at=event.at, kind=event.kind, data=event.data
             )
         )
+
+    @staticmethod
+    async def hold_rows(connection: AsyncConnection, execution_ids: Iterable[str]) -> None:
+        """Have nobody else change these executions, or write events of them, before the commit."""
+        wanted = sorted(set(execution_ids))  # in one order, so that no two wait for each other
+        for first in range(0, len(wanted), IDS_TOGETHER):
+            await connection.execute(
+                select(executions.c.execution_id)
+                .where(executions.c.execution_id.in_(wanted[first : first + IDS_TOGETHER]))
+                .order_by(executions.c.execution_id)
+                .with_for_update(key_share=True)
+            )
 
     def tell(self, execution_id: str) -> None:
         """Wake those who follow an execution."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.errors import ExecutionDeletedError
-from factflow_execution.execution_deletions import find_deletions
+from factflow_execution.execution_deletions import find_deletions, lock_for_holds
 from factflow_execution.tables import execution_holds as holds
 from factflow_execution.tables import executions
 from factflow_foundation.clock import Clock, SystemClock
@@ -71,7 +71,9 @@ class ExecutionHolds:
     async def _insert(self, holder_id: str, must: list[str], may: list[str]) -> None:
         now = self._clock.now()
         async with self._engine.begin() as connection:
-            # Whoever enters a deletion looks at holds in one transaction, as this looks at deletions.
+            # Whoever enters a deletion looks at holds in one transaction, as this looks at deletions. Both
+            # lock the executions first, so that the later one sees what the earlier one wrote.
+            await lock_for_holds(connection, [*must, *may])
             deletions = await find_deletions(connection, [*must, *may])
             refused = {key: one for key, one in deletions.items() if one.forbids_holds}
             for execution_id in must:

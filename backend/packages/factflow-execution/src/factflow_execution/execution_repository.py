@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.errors import TagTakenError
 from factflow_execution.execution_events import Event, ExecutionEvents
+from factflow_execution.execution_leases import Lease, hold_lease
 from factflow_execution.models import ExecutionStatus, ExecutionSummary, Page, PipelineExecution
 from factflow_execution.tables import execution_deletions as deletions
 from factflow_execution.tables import executions
@@ -137,12 +138,19 @@ class ExecutionRepository:
         return await self._reads.run(read)
 
     async def move(
-        self, execution_id: str, to: ExecutionStatus, event: Event | None = None, **values: Any
+        self,
+        execution_id: str,
+        to: ExecutionStatus,
+        event: Event | None = None,
+        *,
+        lease: Lease | None = None,
+        **values: Any,
     ) -> bool:
         """Set the status, with `values` for other columns, if the present status allows it.
 
         The event that tells of it is written with it. False when the status does not allow it, or when
-        there is no such execution; nothing is changed then.
+        there is no such execution; nothing is changed then. Raises `LeaseLostError` when another server
+        has the execution by now, of which `lease` says that it is ours.
         """
         query = (
             update(executions)
@@ -153,7 +161,7 @@ class ExecutionRepository:
             .values(status=to, **values)
         )
         changed = await whole(
-            self._write(query, execution_id, event, crash_point="execution.status")
+            self._write(query, execution_id, event, lease, crash_point="execution.status")
         )
         return changed == 1
 
@@ -216,12 +224,15 @@ class ExecutionRepository:
         query: Insert | Update,
         execution_id: str,
         event: Event | None = None,
+        lease: Lease | None = None,
         *,
         crash_point: str,
     ) -> int:
         """Run a statement as one transaction, with the event that tells of it if it changed anything;
         return how many rows it changed."""
         async with self._engine.begin() as connection:
+            if lease is not None:
+                await hold_lease(connection, lease)
             count = (await connection.execute(query)).rowcount
             if event is not None and count:
                 await self.events.add(connection, execution_id, event)

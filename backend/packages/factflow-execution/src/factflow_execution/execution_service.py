@@ -172,7 +172,7 @@ class ExecutionService:
         """Write how an execution ended, and wake who waits for it.
 
         A database that cannot write now is asked again until it can, or until the server closes, when
-        `OperationalError` is raised: the next server will find the execution without an owner.
+        what it says is raised: the next server will find the execution without an owner.
         """
 
         async def end() -> None:

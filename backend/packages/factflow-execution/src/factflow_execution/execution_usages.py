@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, delete, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_execution.models import ExecutionSummary
@@ -13,6 +13,7 @@ from factflow_execution.tables import execution_deletions as deletions
 from factflow_execution.tables import execution_usages as usages
 from factflow_execution.tables import executions
 from factflow_execution.transitions import FINAL
+from factflow_execution.upsert import upsert
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_foundation.whole import whole
 from factflow_protocols.storage import StorageUsage
@@ -113,15 +114,16 @@ class ExecutionUsages:
         await whole(self._put(execution_id, usage, counted_at))
 
     async def _put(self, execution_id: str, usage: StorageUsage, counted_at: float) -> None:
+        counted = {
+            "objects": usage.objects,
+            "records": usage.records,
+            "bytes": usage.bytes,
+            "disk_bytes": usage.disk_bytes,
+            "counted_at": counted_at,
+        }
+        insert = upsert(self._engine.dialect.name, usages)
+        query = insert.values(execution_id=execution_id, **counted).on_conflict_do_update(
+            index_elements=[usages.c.execution_id], set_=counted
+        )
         async with self._engine.begin() as connection:
-            await connection.execute(delete(usages).where(usages.c.execution_id == execution_id))
-            await connection.execute(
-                usages.insert().values(
-                    execution_id=execution_id,
-                    objects=usage.objects,
-                    records=usage.records,
-                    bytes=usage.bytes,
-                    disk_bytes=usage.disk_bytes,
-                    counted_at=counted_at,
-                )
-            )
+            await connection.execute(query)

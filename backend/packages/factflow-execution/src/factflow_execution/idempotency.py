@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
+
 from factflow_execution.errors import IdempotencyKeyReusedError, LaunchRefusedError
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.models import PipelineExecution
@@ -66,7 +68,13 @@ class IdempotentStarts:
             async with lock:
                 found = await self._repository.with_idempotency_key(key)
                 if found is None:
-                    return await start(), True
+                    try:
+                        return await start(), True
+                    except IntegrityError:
+                        # Another server was first, behind our question.
+                        found = await self._repository.with_idempotency_key(key)
+                        if found is None:
+                            raise
                 if found.request_hash != idempotency.request_hash:
                     raise IdempotencyKeyReusedError(key, found.execution_id)
                 return found, False

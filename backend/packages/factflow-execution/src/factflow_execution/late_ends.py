@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
-from sqlalchemy.exc import OperationalError
-
+from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_foundation import logs
 from factflow_protocols.errors import StorageUnavailableError
 
@@ -34,8 +33,8 @@ class LateEnds:
             for delay in _delays():
                 try:
                     await act()
-                except (OperationalError, StorageUnavailableError) as error:
-                    reason = str(error.orig if isinstance(error, OperationalError) else error)
+                except (*DATABASE_TROUBLE, StorageUnavailableError) as error:
+                    reason = reason_of(error)
                     self.unwritten[execution_id] = reason
                     _log.warning("cannot write an end", execution_id=execution_id, error=reason)
                     if self._closed:

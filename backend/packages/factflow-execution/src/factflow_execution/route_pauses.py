@@ -9,17 +9,19 @@ when it starts.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, delete, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.dml import ReturningInsert
 
 from factflow_engine.config.models import NAME_PATTERN
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_events import Event, ExecutionEvents
 from factflow_execution.tables import route_pauses
+from factflow_execution.upsert import upsert
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_foundation.crash_points import reach
@@ -125,21 +127,10 @@ class RoutePauses:
             raise PauseOverError
         if not NAME_PATTERN.fullmatch(route_id):
             raise RouteNameError(route_id)
-        this = route_pauses.c.route_id == route_id
+        asked = RoutePause(route_id, self._clock.now(), paused_by or None, reason or None, until)
         async with self._engine.begin() as connection:
-            row = (await connection.execute(select(route_pauses).where(this))).mappings().first()
-            if row is None:
-                pause = RoutePause(route_id, self._clock.now(), paused_by, reason, until)
-                await connection.execute(route_pauses.insert().values(asdict(pause)))
-            else:
-                before = RoutePause(**row)
-                pause = replace(
-                    before,
-                    paused_by=paused_by or before.paused_by,
-                    reason=reason or before.reason,
-                    until=until,
-                )
-                await connection.execute(update(route_pauses).where(this).values(asdict(pause)))
+            query = _pause_or_pause_again(self._engine.dialect.name, asked)
+            pause = RoutePause(**(await connection.execute(query)).mappings().one())
             told = await self._add_events(connection, "route_paused", route_id, asdict(pause))
             reach("route.pause.before")
         reach("route.pause.after")
@@ -200,8 +191,8 @@ class RoutePauses:
         try:
             await self._end_due()
             await self._set_timer()
-        except SQLAlchemyError as error:
-            _log.warning("a pause cannot be ended yet", reason=str(error))
+        except DATABASE_TROUBLE as error:
+            _log.warning("a pause cannot be ended yet", reason=reason_of(error))
             self._sleep(RETRY_SECONDS)
 
     async def _add_events(
@@ -221,6 +212,7 @@ class RoutePauses:
             for execution_id in self._manager.running()
             if any(route.route_id == route_id for route in self._manager.runtime(execution_id))
         ]
+        await self._events.hold_rows(connection, running)
         for execution_id in running:
             event = Event(kind, self._clock.now(), data)
             await self._events.add(connection, execution_id, event)
@@ -229,3 +221,16 @@ class RoutePauses:
     def _tell(self, execution_ids: list[str]) -> None:
         for execution_id in execution_ids:
             self._events.tell(execution_id)
+
+
+def _pause_or_pause_again(dialect: str, asked: RoutePause) -> ReturningInsert[Any]:
+    """Return the statement that enters a pause, or changes the one that stands; it gives the row."""
+    insert = upsert(dialect, route_pauses).values(asdict(asked))
+    return insert.on_conflict_do_update(
+        index_elements=[route_pauses.c.route_id],
+        set_={
+            "paused_by": func.coalesce(insert.excluded.paused_by, route_pauses.c.paused_by),
+            "reason": func.coalesce(insert.excluded.reason, route_pauses.c.reason),
+            "until": insert.excluded.until,
+        },
+    ).returning(*route_pauses.c)

@@ -1,16 +1,18 @@
-"""The tables of configs and executions, in SQLAlchemy Core. Times are Unix seconds.
+"""The tables of configs and executions, for SQLite and PostgreSQL. Times are Unix seconds.
 
 A config's text lives in its versions, none of which is ever changed; `configs` points at the newest.
 `executions.config_snapshot` is a copy on purpose: nothing done to a config reaches an execution.
+
+A change of a table is a migration, too: `schema`.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
-    Connection,
     Float,
     Index,
     Integer,
@@ -19,13 +21,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    inspect,
     text,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.schema import CreateColumn
 
 metadata = MetaData()
+
+_Count = BigInteger().with_variant(Integer, "sqlite")
+"""What may outgrow 32 bits. SQLite's integers have 64 anyway, and only under this name is one a row's id."""
 
 configs = Table(
     "pipeline_config",
@@ -70,10 +72,10 @@ executions = Table(
     Column("source", String(16), nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("error_info", JSON(none_as_null=True)),
-    Column("message_count", Integer),
-    Column("failed_count", Integer),
+    Column("message_count", _Count),
+    Column("failed_count", _Count),
     Column("warning", Text),
-    Column("lineage_gap", Integer, nullable=False, default=0),
+    Column("lineage_gap", _Count, nullable=False, default=0),
     Column("recoveries", Integer, nullable=False, default=0),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("skip_init", Boolean, nullable=False, default=False),
@@ -100,7 +102,7 @@ execution_holds = Table(
 execution_events = Table(
     "execution_event",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", _Count, primary_key=True),
     Column("execution_id", String(36), nullable=False),
     Column("at", Float, nullable=False),
     Column("kind", String(32), nullable=False),
@@ -118,11 +120,14 @@ execution_deletions = Table(
     Column("counted_at", Float),
     Column("deleted_at", Float),
     Column("tag", String(128)),
-    Column("objects", Integer, nullable=False),
-    Column("bytes", Integer, nullable=False),
-    Column("lineage_rows", Integer, nullable=False),
+    Column("objects", _Count, nullable=False),
+    Column("bytes", _Count, nullable=False),
+    Column("lineage_rows", _Count, nullable=False),
     Index(
-        "ix_execution_deletion_unfinished", "requested_at", sqlite_where=text("deleted_at IS NULL")
+        "ix_execution_deletion_unfinished",
+        "requested_at",
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
     ),
 )
 
@@ -130,11 +135,21 @@ execution_usages = Table(
     "execution_usage",
     metadata,
     Column("execution_id", String(36), primary_key=True),
-    Column("objects", Integer, nullable=False),
-    Column("records", Integer, nullable=False),
-    Column("bytes", Integer, nullable=False),
-    Column("disk_bytes", Integer, nullable=False),
+    Column("objects", _Count, nullable=False),
+    Column("records", _Count, nullable=False),
+    Column("bytes", _Count, nullable=False),
+    Column("disk_bytes", _Count, nullable=False),
     Column("counted_at", Float, nullable=False),
+)
+
+execution_leases = Table(
+    "execution_lease",
+    metadata,
+    Column("execution_id", String(36), primary_key=True),
+    Column("owner", String(128), nullable=False),
+    Column("epoch", _Count, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("ix_execution_lease_owner", "owner"),
 )
 
 route_pauses = Table(
@@ -146,23 +161,3 @@ route_pauses = Table(
     Column("reason", Text),
     Column("until", Float),
 )
-
-
-async def create_schema(engine: AsyncEngine) -> None:
-    """Create what is missing: tables, columns, indexes; what exists is left alone."""
-    async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-        await connection.run_sync(_add_missing)
-
-
-def _add_missing(connection: Connection) -> None:
-    """Bring a database of an earlier version up to date: columns and indexes are only ever added."""
-    existing = inspect(connection)
-    for table in metadata.tables.values():
-        known = {column["name"] for column in existing.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in known:
-                definition = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
-        for index in table.indexes:
-            index.create(connection, checkfirst=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sqlalchemy.exc import OperationalError
-
+from factflow_execution.database_trouble import DATABASE_TROUBLE
 from factflow_execution.execution_usages import ExecutionUsages
 from factflow_foundation import keys, logs
 from factflow_foundation.clock import Clock, SystemClock
@@ -58,5 +57,5 @@ class UsageCounter:
                     self.so_far = sums
                 await self.usages.put(execution_id, self.so_far, begun)
             self.left = 0
-        except (StorageError, OperationalError) as error:
+        except (StorageError, *DATABASE_TROUBLE) as error:
             _log.warning("not counted", reason=str(error))

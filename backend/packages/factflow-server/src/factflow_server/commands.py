@@ -1,14 +1,15 @@
 """The server process's own commands: `serve` and `validate`.
 
 Exit codes: 0 fine, 1 a pipeline is invalid (`validate`), 2 cannot start or bad usage, 3 the data folder
-belongs to a live server.
+or the database belongs to a live server.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from factflow_protocols.errors import FactflowError
 
 if TYPE_CHECKING:
     from factflow_server.settings import ServerSettings
+    from factflow_server.settings_file import SettingsFile
 
 EXIT_INVALID = 1
 EXIT_REFUSED = 2
 EXIT_LOCKED = 3
+LOCKED = frozenset({"data_dir_locked", "database_locked"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,21 +37,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"factflow: error: {error.message}", file=sys.stderr)  # noqa: T201 - this is the terminal
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201 - this is the terminal
-        return EXIT_LOCKED if error.code == "data_dir_locked" else EXIT_REFUSED
+        return EXIT_LOCKED if error.code in LOCKED else EXIT_REFUSED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m factflow_server",
-        description="The Factflow server. Every option of serve has an environment variable: "
-        "--data-dir is FACTFLOW_DATA_DIR, and so on.",
+        description="The Factflow server. Every option of serve has an environment variable and a key in "
+        "factflow.toml: --data-dir is FACTFLOW_DATA_DIR and data_dir, and so on.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the server until SIGINT or SIGTERM")
     serve.add_argument(
         "--embedded", action="store_true", help="queue, databases and storage in one folder"
     )
+    serve.add_argument(
+        "--settings", type=Path, help="file of settings (default ./factflow.toml, if it is there)"
+    )
+    serve.add_argument(
+        "--private",
+        action="store_true",
+        help="for a client of one's own: on loopback, without tokens, whatever the settings say",
+    )
     serve.add_argument("--data-dir", type=Path, help="that folder (default ./.factflow)")
+    serve.add_argument(
+        "--database-url",
+        help="postgresql://USER@HOST/DATABASE for configs and executions (default: a file in the data "
+        "folder); a password here can be seen by other users of the machine",
+    )
     serve.add_argument(
         "--host", help="address to listen on (default 127.0.0.1); beyond loopback with tokens only"
     )
@@ -95,23 +111,39 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> ServerSettings:
-    """Return the settings: what was given on the command line, else the environment."""
+    """Return the settings: what was given on the command line, else the environment, else the file."""
     from factflow_server.settings import ServerSettings, ServerStartError
+    from factflow_server.settings_file import find_settings_file, read_settings_file
 
     names = ServerSettings.model_fields
     given: dict[str, Any] = {
         name: value for name, value in vars(options).items() if name in names and value is not None
     }
+    if options.private:
+        given |= {"host": "127.0.0.1", "api_tokens": None, "api_tokens_file": None}
+    path = find_settings_file(options.settings)
+    file = None if path is None else read_settings_file(path, names)
     try:
-        return ServerSettings(**given)
+        return ServerSettings.told(given, {} if file is None else file.values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        )
+        problems = "; ".join(_problem(problem, given, file) for problem in error.errors())
         raise ServerStartError(
             f"settings are invalid: {problems}",
-            hint="python -m factflow_server serve --help; the same names as FACTFLOW_… variables",
-        ) from error
+            hint="python -m factflow_server serve --help; the same names as FACTFLOW_… variables, and in "
+            "factflow.toml",
+        ) from None  # it would repeat what was given, secrets too
+
+
+def _problem(problem: Any, given: Mapping[str, Any], file: SettingsFile | None) -> str:
+    """Return what is wrong with a setting, and who said it; not what was said."""
+    name = str(problem["loc"][0])
+    message = problem["msg"].removeprefix("Value error, ")
+    place = ""
+    if file is not None and name in file.values and name not in given:
+        variable = f"FACTFLOW_{name}".upper()
+        if variable not in {key.upper() for key in os.environ}:
+            place = f"{file.place(name)}: "
+    return f"{place}{'.'.join(map(str, problem['loc']))}: {message}"
 
 
 def _serve(options: argparse.Namespace) -> int:

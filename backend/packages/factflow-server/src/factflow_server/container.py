@@ -11,20 +11,14 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from pathlib import Path
-
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.execution_spec import FinalState
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.registry import AdapterRegistry
-from factflow_execution import tables as execution_tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
-from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.execution_deleter import ExecutionDeleter
 from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_event_streamer import ExecutionEventStreamer
@@ -47,39 +41,25 @@ from factflow_foundation import logs
 from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.boot import boot_id
-from factflow_infra.database import sqlite_engine, sqlite_reader
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.factory import create_storage_provider, parse_storage_uri
 from factflow_lineage.repository import PipelineLineageRepository
-from factflow_lineage.writer import LineageService
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_server.archive_jobs import ArchiveJobs
+from factflow_server.databases import open_database, open_lineage
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
 from factflow_server.queue_diagnostic import QueueDiagnostic
-from factflow_server.settings import ServerSettings, ServerStartError
+from factflow_server.settings import ServerSettings
 from factflow_server.storage_choice import choose_storage, note_storage
 from factflow_server.storage_report import StorageReports
 from factflow_server.tracing import open_tracing
 
 _log = logs.logger(__name__)
-
-
-class DatabaseUnusableError(ServerStartError):
-    """The database of configs and executions cannot be opened."""
-
-    code = "database_unavailable"
-
-    def __init__(self, path: Path, error: Exception) -> None:
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-        hint = "restore it from a copy of the data folder, or start with another --data-dir"
-        if "disk is full" in str(cause):
-            hint = "free some space there"
-        super().__init__(f"cannot open the database {path}: {cause}", hint=hint)
 
 
 @dataclass(slots=True)
@@ -138,7 +118,8 @@ async def open_container(settings: ServerSettings) -> AsyncIterator[Container]:
     """Open everything in the data folder; close it in reverse, whatever happened meanwhile.
 
     Raises `DataFolderLockedError`, `DataFolderUnwritableError`, `DatabaseUnusableError`,
-    `StorageChangedError`, and what registry, storage and queue say of what they cannot use.
+    `DatabaseNewerError`, `DatabaseLockedError`, `StorageChangedError`, and what registry, storage and
+    queue say of what they cannot use.
     """
     async with contextlib.AsyncExitStack() as stack:
         data_dir = DataDir.at(settings.data_dir)
@@ -156,7 +137,8 @@ async def _join(
     registry = AdapterRegistry.discover(settings.adapters)
     registry.all()  # imports happen here, once, and not under a request
     loader = PipelineConfigLoader(registry)
-    database = await _open_database(settings, data_dir, stack)
+    opened = await open_database(settings, data_dir, stack)
+    database, reads = opened.engine, opened.reads
     storage_uri = choose_storage(data_dir, settings.storage_uri)
     storage = create_storage_provider(
         storage_uri,
@@ -174,14 +156,12 @@ async def _join(
     stack.push_async_callback(queue.close)
     await queue.start()
     changes = Changes()
-    lineage, lineage_repository = await _open_lineage(data_dir, stack, changes)
+    lineage, lineage_repository = await open_lineage(settings, data_dir, changes, stack)
 
     version = distribution_version("factflow-server")
     tracer = await asyncio.to_thread(open_tracing, settings.otel, version)
     if tracer is not None:
         stack.push_async_callback(asyncio.to_thread, tracer.close)
-    reads = DatabaseReads(database, sqlite_reader(data_dir.database))
-    stack.push_async_callback(reads.close)
     events = ExecutionEvents(database, changes)
     repository = ExecutionRepository(database, reads, events)
     deletions = ExecutionDeletions(database, clock, reads)
@@ -260,7 +240,7 @@ async def _join(
             settings=settings,
             data_dir=data_dir,
             clock=clock,
-            database=database,
+            database=opened,
             storage=storage,
             storage_scheme=storage_uri.partition(":")[0],
             queue=queue,
@@ -336,30 +316,3 @@ def _storage_reports(
         deletions=executions.deletions,
         clock=clock,
     )
-
-
-async def _open_database(
-    settings: ServerSettings, data_dir: DataDir, stack: contextlib.AsyncExitStack
-) -> AsyncEngine:
-    """Open the database of configs and executions. Raises `DatabaseUnusableError`."""
-    database = sqlite_engine(data_dir.database, durability=settings.durability)
-    stack.push_async_callback(database.dispose)
-    try:
-        await execution_tables.create_schema(database)
-    except (SQLAlchemyError, OSError) as error:
-        raise DatabaseUnusableError(data_dir.database, error) from error
-    return database
-
-
-async def _open_lineage(
-    data_dir: DataDir, stack: contextlib.AsyncExitStack, changes: Changes
-) -> tuple[LineageService, PipelineLineageRepository]:
-    """Open lineage for writing and for reading; a database in trouble does not keep us from starting."""
-    writing = sqlite_engine(data_dir.lineage, many_writes=True)
-    stack.push_async_callback(writing.dispose)
-    reading = sqlite_engine(data_dir.lineage, read_only=True)
-    stack.push_async_callback(reading.dispose)
-    lineage = LineageService(writing, changes=changes)
-    await lineage.start()
-    stack.push_async_callback(lineage.close)
-    return lineage, PipelineLineageRepository(reading)

@@ -6,17 +6,19 @@ id and nothing of our insides; the log has the rest under the same id.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from factflow_engine.config.issues import ConfigurationError
 from factflow_execution.config_service import ConfigUnreadableError
+from factflow_execution.database_trouble import DATABASE_TROUBLE
 from factflow_foundation import logs
 from factflow_foundation.clock import SystemClock, isoformat
 from factflow_protocols.errors import FactflowError
@@ -89,6 +91,9 @@ _DATABASE_TROUBLE: Mapping[str, str] = {
 """What to do about what SQLite says."""
 
 
+NUL_REFUSED = "22021"  # SQL state: character not in repertoire
+
+
 def answer(
     status: int, code: str, detail: str, hint: str = "", issues: Sequence[Any] | None = None
 ) -> JSONResponse:
@@ -122,7 +127,7 @@ def internal_error(error: BaseException) -> JSONResponse:
 
 async def answer_to(request: Request, error: BaseException) -> JSONResponse:
     """Return what the client is told of an error that comes after its answer has begun."""
-    if isinstance(error, OperationalError):
+    if isinstance(error, DATABASE_TROUBLE):
         return await _database_error(request, error)
     return await _domain_error(request, error)
 
@@ -168,13 +173,23 @@ async def _database_error(_: Request, error: Exception) -> JSONResponse:
                 f"the database of configs and executions does not take this: {told}",
                 hint,
             )
-    _log.error("database error", error_type=type(error).__name__, exc_info=error)
+    if isinstance(getattr(error, "orig", None), sqlite3.Error):
+        _log.error("database error", error_type=type(error).__name__, exc_info=error)
+    else:
+        _log.warning("database error", reason=told or str(error))
     return answer(
         503,
         "database_unavailable",
         "the database of configs and executions does not answer",
         "try again; factflow system health tells more",
     )
+
+
+async def _refused_by_database(_: Request, error: Exception) -> JSONResponse:
+    """What the client sent is the matter only when it is text that PostgreSQL has no place for."""
+    if getattr(getattr(error, "orig", None), "sqlstate", None) != NUL_REFUSED:
+        return internal_error(error)
+    return answer(422, "invalid_request", "text must not contain the character NUL (U+0000)")
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
@@ -191,5 +206,7 @@ def install(app: FastAPI) -> None:
     """Let `app` answer every error in the one shape."""
     app.add_exception_handler(FactflowError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid_fields)
-    app.add_exception_handler(OperationalError, _database_error)
+    for trouble in DATABASE_TROUBLE:
+        app.add_exception_handler(trouble, _database_error)
+    app.add_exception_handler(DBAPIError, _refused_by_database)
     app.add_exception_handler(HTTPException, _http_error)

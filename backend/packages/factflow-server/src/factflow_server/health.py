@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_engine.manager import OrchestratorManager
+from factflow_execution.database_trouble import reason_of
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_foundation import keys
@@ -23,6 +23,7 @@ from factflow_protocols.errors import FactflowError
 from factflow_protocols.queue import QueueProtocol, QueueScope
 from factflow_protocols.storage import StorageProtocol
 from factflow_server.component import Component
+from factflow_server.databases import Database
 from factflow_server.embedded import DataDir
 from factflow_server.settings import ServerSettings
 
@@ -31,7 +32,8 @@ SHOWN_REASONS = 5
 
 _SILENT = "look at the server's log, and at the disk: factflow system health --debug tells its room"
 _HINTS = {
-    "database": _SILENT,
+    "database": "messages go on, and ends are written when it answers; factflow system health --debug tells "
+    "its trouble",
     "queue": "factflow system mq-diagnostic tells which step fails; " + _SILENT,
     "storage": "routes hold until it answers, and go on by themselves; " + _SILENT,
 }
@@ -46,7 +48,7 @@ class HealthService:
         settings: ServerSettings,
         data_dir: DataDir,
         clock: Clock,
-        database: AsyncEngine,
+        database: Database,
         storage: StorageProtocol,
         storage_scheme: str,
         queue: QueueProtocol,
@@ -85,14 +87,19 @@ class HealthService:
         """Ask for reading, and look at what waits to be written."""
         read = await _ask("database", self._ask_database)
         waiting = dict(self._executions.late_ends.unwritten)
-        read = replace(
-            read,
-            details={
-                "kind": self._database.dialect.name,
-                "durability": self._settings.durability,
-                "final_statuses_waiting": len(waiting),
-            },
-        )
+        details = {**read.details, "kind": self._database.engine.dialect.name}
+        if (url := self._settings.shown_database_url) is not None:
+            details["url"] = url
+        else:
+            details["durability"] = self._settings.durability
+        read = replace(read, details={**details, "final_statuses_waiting": len(waiting)})
+        if self._database.lock is not None and self._database.lock.lost is not None:
+            return replace(
+                read,
+                status="unhealthy",
+                message=f"another server has taken the database: {self._database.lock.lost}",
+                hint="stop one of them",
+            )
         if read.status != "healthy" or not waiting:
             return read
         execution_id, reason = next(iter(waiting.items()))
@@ -131,7 +138,7 @@ class HealthService:
         return replace(answer, details=details)
 
     async def _ask_database(self) -> None:
-        async with self._database.connect() as connection:
+        async with self._database.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def _ask_queue(self) -> None:
@@ -219,6 +226,7 @@ class HealthService:
 async def _ask(name: str, question: Callable[[], Awaitable[None]]) -> Component:
     began = time.perf_counter()
     message, hint = "answers", ""
+    details: dict[str, int | float | str | bool | None] = {}
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await question()
@@ -228,9 +236,15 @@ async def _ask(name: str, question: Callable[[], Awaitable[None]]) -> Component:
         message, hint = error.message, error.hint
     except SQLAlchemyError as error:
         message = f"the database does not answer: {type(error).__name__}"
+        details["trouble"] = reason_of(error)
     latency = round((time.perf_counter() - began) * 1000, 3)
     if message == "answers":
         return Component(name, "healthy", message, latency_ms=latency)
     return Component(
-        name, "unhealthy", message, hint=hint or _HINTS.get(name, ""), latency_ms=latency
+        name,
+        "unhealthy",
+        message,
+        hint=hint or _HINTS.get(name, ""),
+        latency_ms=latency,
+        details=details,
     )

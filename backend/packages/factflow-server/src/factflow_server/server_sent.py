@@ -17,6 +17,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.types import Send
 
+from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.event_streams import Pages, StreamEvent
 from factflow_foundation import logs
 from factflow_protocols.errors import FactflowError
@@ -67,11 +68,15 @@ async def _chunks(pages: Pages, seconds: float | None) -> AsyncIterator[bytes]:
                     page = await anext(source)
             except (StopAsyncIteration, TimeoutError):
                 return
-            except FactflowError as error:
+            except (FactflowError, *DATABASE_TROUBLE) as error:
                 # The status has been sent; the client asks again and is told.
-                _log.warning("a stream broke off", error=error.message)
+                _log.warning("a stream broke off", error=_told(error))
                 return
             yield b"".join(map(_encoded, page)) or KEEPALIVE_COMMENT
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, FactflowError) else reason_of(error)
 
 
 def _encoded(event: StreamEvent) -> bytes:

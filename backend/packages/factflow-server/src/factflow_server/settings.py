@@ -1,15 +1,23 @@
-"""What the server can be told, by command line or by `FACTFLOW_…` environment variables."""
+"""What the server can be told: by command line, by `FACTFLOW_…` environment variables, or by a file."""
 
 from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from factflow_infra.database_url import check_database_url, shown_database_url
 from factflow_protocols.errors import FactflowError
 from factflow_server.access_tokens import AccessTokens
 
@@ -30,7 +38,7 @@ class HostRefusedError(ServerStartError):
 
 
 class ServerSettings(BaseSettings):
-    """The server's settings; what the command line gives wins over the environment."""
+    """The server's settings; what the command line gives wins over the environment, and that over a file."""
 
     model_config = SettingsConfigDict(env_prefix="FACTFLOW_", extra="ignore", frozen=True)
 
@@ -41,6 +49,9 @@ class ServerSettings(BaseSettings):
     """Modules with adapters of one's own, beside the installed ones."""
     allow_private_networks: bool = False
     durability: Literal["os", "fsync"] = "os"
+    database_url: SecretStr | None = None
+    """PostgreSQL for configs and executions, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `factflow.db`
+    in the data folder when it is not given."""
     storage_uri: str | None = None
     """Where artefacts and records are kept; `storage/` in the data folder when it is not given."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -67,6 +78,33 @@ class ServerSettings(BaseSettings):
     commit_journal: Path | None = None
     """File that a line is appended to for every commit, for whoever checks the store from outside."""
 
+    @classmethod
+    def told(cls, given: Mapping[str, Any], from_file: Mapping[str, Any]) -> ServerSettings:
+        """Return the settings: what was given, else the environment's, else the file's. Raises
+        `ValidationError`."""
+
+        class Told(cls):  # type: ignore[valid-type, misc]  # the class itself, with one source more
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                **_: PydanticBaseSettingsSource,
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                file = InitSettingsSource(settings_cls, dict(from_file))
+                return init_settings, env_settings, file
+
+        settings: ServerSettings = Told(**given)
+        return settings
+
+    @property
+    def shown_database_url(self) -> str | None:
+        """The database's URL without what is secret in it."""
+        if self.database_url is None:
+            return None
+        return shown_database_url(self.database_url.get_secret_value())
+
     @functools.cached_property
     def tokens(self) -> AccessTokens:
         """The access tokens, read once. Raises `TokensInvalidError`."""
@@ -80,6 +118,14 @@ class ServerSettings(BaseSettings):
         listening = _bare(self.host)
         every = listening in {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
         return frozenset(map(_bare, self.allowed_hosts)) | (set() if every else {listening})
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        check_database_url(value.get_secret_value())
+        return value
 
     @field_validator("adapters", "allowed_hosts", mode="before")
     @classmethod

@@ -56,7 +56,8 @@ def serve(settings: ServerSettings) -> int:
 def _listen(settings: ServerSettings) -> socket.socket:
     listener = listen(settings.host, settings.port, with_tokens=bool(settings.tokens))
     # What runs in this process, adapters of others among it, has no need to read them.
-    os.environ.pop("FACTFLOW_API_TOKENS", None)
+    for name in ("FACTFLOW_API_TOKENS", "FACTFLOW_DATABASE_URL"):
+        os.environ.pop(name, None)
     return listener
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from factflow_engine.config.loader import PipelineConfigLoader
 from factflow_engine.execution_spec import FinalState
 from factflow_engine.outcome_store import OutcomeStore
-from factflow_execution import tables
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.config_service import ConfigService
 from factflow_execution.execution_deleter import ExecutionDeleter
@@ -26,12 +25,12 @@ from factflow_execution.route_pauses import RoutePauses
 from factflow_execution.why.gathering import FactGatherer
 from factflow_execution.why.service import WhyService
 from factflow_foundation.clock import SystemClock
-from factflow_infra.database import sqlite_engine
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_replay.replay.models import ReplayRequest, ReplayResult
 from factflow_testing.engine import EngineUnderTest, engine_in
+from factflow_testing.execution_database import execution_database
 
 
 @dataclass(slots=True)
@@ -86,8 +85,7 @@ async def platform_in(
     async def finished(execution_id: str, final: FinalState) -> None:
         await services[0].finished(execution_id, final)
 
-    database = sqlite_engine(folder / "factflow.db")
-    await tables.create_schema(database)
+    database = await execution_database(folder)
     try:
         async with engine_in(
             folder,

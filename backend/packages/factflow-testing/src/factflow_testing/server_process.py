@@ -21,6 +21,8 @@ from typing import Any, Self
 
 import httpx2
 
+from factflow_testing.postgres_schemas import database_of
+
 START_SECONDS = 90.0
 COMMAND_SECONDS = 120.0
 LAST_WORDS_SECONDS = 5.0
@@ -128,6 +130,8 @@ class ServerProcess:
         under: Sequence[str] = (),
         **variables: str,
     ) -> None:
+        if (url := database_of(data_dir)) is not None:
+            variables.setdefault("FACTFLOW_DATABASE_URL", url)
         self._said = tempfile.TemporaryFile(  # noqa: SIM115 - closed when the process is
             "w+", encoding="utf-8", errors="replace"
         )

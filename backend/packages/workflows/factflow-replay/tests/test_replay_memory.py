@@ -13,12 +13,11 @@ import msgspec
 import pytest
 
 from factflow_engine.config.loader import config_hash
-from factflow_execution import tables
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.models import PipelineExecution
 from factflow_foundation import ids
 from factflow_foundation.records import OutcomeRecord
-from factflow_infra.database import sqlite_engine
+from factflow_testing.execution_database import execution_database
 from factflow_testing.platform import platform_in
 
 SOURCE = "source"
@@ -74,8 +73,7 @@ async def enter_source(folder: Path) -> None:
     """
     async with platform_in(folder) as platform:
         await platform.run(PIPELINE.replace("      - {type: hang}\n", ""))
-    database = sqlite_engine(folder / "factflow.db")
-    await tables.create_schema(database)
+    database = await execution_database(folder)
     await ExecutionRepository(database).insert(
         PipelineExecution(
             execution_id=SOURCE,

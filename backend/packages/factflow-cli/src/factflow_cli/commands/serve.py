@@ -28,6 +28,23 @@ def serve(
     data_dir: Annotated[
         str | None, typer.Option("--data-dir", help="Where all is kept [default: ./.factflow]")
     ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            "--settings",
+            metavar="FILE",
+            help="File of settings [default: ./factflow.toml, if it is there]",
+        ),
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="postgresql://USER@HOST/DATABASE for configs and executions; with a password rather in "
+            "the file or the variable [default: a file in the data folder]",
+        ),
+    ] = None,
     host: Annotated[
         str | None, typer.Option("--host", help="Address to listen on [default: 127.0.0.1]")
     ] = None,
@@ -87,7 +104,9 @@ def serve(
 ) -> None:
     """Run a server with everything in it, until Ctrl+C. The process becomes the server."""
     given = {
+        "--settings": settings,
         "--data-dir": data_dir,
+        "--database-url": database_url,
         "--host": host,
         "--port": port,
         "--api-tokens-file": api_tokens_file,

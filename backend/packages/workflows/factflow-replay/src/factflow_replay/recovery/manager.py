@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sqlalchemy.exc import OperationalError
-
+from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import PipelineExecution
 from factflow_foundation import keys, logs
@@ -58,8 +57,8 @@ class RecoveryManager:
                     if await self._taken_up(execution):
                         tried.add(execution.execution_id)
                         self._executions.recovery_is_over(execution.execution_id)
-            except OperationalError as error:
-                _log.warning("recovery waits for the database", reason=str(error.orig))
+            except DATABASE_TROUBLE as error:
+                _log.warning("recovery waits for the database", reason=reason_of(error))
             else:
                 if all(one.execution_id in tried for one in left):
                     return
@@ -74,7 +73,7 @@ class RecoveryManager:
             _log.warning("recovery waits", execution_id=execution_id, reason=error.message)
             self.put_off[execution_id] = error.message
             return False
-        except OperationalError:
+        except DATABASE_TROUBLE:
             raise
         except FactflowError as error:
             # The execution's row has the reason; the others must not wait for it.
