@@ -77,3 +77,20 @@ async def test_the_end_of_another_execution_wakes_nobody() -> None:
     await asyncio.sleep(0)
     waiter.resolve(replace(DONE, execution_id="other"))
     assert await waiting == RUNNING
+
+
+async def test_what_a_recovery_is_to_take_up_has_not_ended() -> None:
+    """Asked just after a start, the answer is how the execution ends, not that it was cut off before."""
+    interrupted = replace(RUNNING, status="interrupted")
+    awaiting = {"e"}
+    executions = Executions(interrupted)
+    waiter = ExecutionWaiter(executions.get, awaiting.__contains__)
+    resumed = asyncio.create_task(waiter.wait("e"))
+    await asyncio.sleep(0)  # it signed up and is reading
+    waiter.resolve(DONE)
+    assert await resumed == DONE
+    left = asyncio.create_task(waiter.wait("e"))
+    await asyncio.sleep(0)  # it signed up and is reading
+    awaiting.clear()
+    waiter.look_again("e")
+    assert await left == interrupted

@@ -79,7 +79,7 @@ class ExecutionService:
         self.starts = IdempotentStarts(repository)
         self.awaiting_recovery: set[str] = set()
         """Interrupted executions that this process is still to take up, or to give up."""
-        self.waiter = ExecutionWaiter(self.get)
+        self.waiter = ExecutionWaiter(self.get, lambda wanted: wanted in self.awaiting_recovery)
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
         """Start an execution and return it as it was entered, running.
@@ -216,6 +216,7 @@ class ExecutionService:
     def recovery_is_over(self, execution_id: str) -> None:
         """Take note that nobody will take an execution up that is still interrupted."""
         self.awaiting_recovery.discard(execution_id)
+        self.waiter.look_again(execution_id)
         self._repository.events.tell(execution_id)
 
     async def resume(self, execution_id: str, source: MessageSource | None) -> PipelineExecution:

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
+from factflow_execution.event_streams import is_over
 from factflow_execution.models import PipelineExecution
 
 
@@ -13,31 +14,48 @@ class ExecutionWaiter:
     """Hands the end of an execution to everyone who waits for it.
 
     `current` reads an execution. It is read after the waiter has signed up, so an end between the two
-    is not missed.
+    is not missed. While one `awaits_recovery`, that it was interrupted is no end.
     """
 
-    def __init__(self, current: Callable[[str], Awaitable[PipelineExecution]]) -> None:
+    def __init__(
+        self,
+        current: Callable[[str], Awaitable[PipelineExecution]],
+        awaits_recovery: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._current = current
-        self._waiting: dict[str, set[asyncio.Future[PipelineExecution]]] = defaultdict(set)
+        self._awaits_recovery = awaits_recovery
+        self._waiting: dict[str, set[asyncio.Future[PipelineExecution | None]]] = defaultdict(set)
 
     async def wait(self, execution_id: str, timeout: float | None = None) -> PipelineExecution:
         """Return the execution once it ended, or as it stands after `timeout` seconds.
 
         One that ended before is returned at once. Raises `ExecutionNotFoundError`.
         """
-        future: asyncio.Future[PipelineExecution] = asyncio.get_running_loop().create_future()
-        self._waiting[execution_id].add(future)
-        try:
-            present = await self._current(execution_id)
-            if present.ended:
-                return present
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        ended: PipelineExecution | None = None
+        while ended is None:
+            future: asyncio.Future[PipelineExecution | None] = loop.create_future()
+            self._waiting[execution_id].add(future)
             try:
-                async with asyncio.timeout(timeout):
-                    return await future
+                # Asked before: a row of before a recovery, beside an answer of after it, looks like an end.
+                awaits = self._awaits_recovery(execution_id)
+                present = await self._current(execution_id)
+                if is_over(present, awaits_recovery=awaits):
+                    return present
+                async with asyncio.timeout_at(until):
+                    ended = await future
             except TimeoutError:
                 return await self._current(execution_id)
-        finally:
-            self._forget(execution_id, future)
+            finally:
+                self._forget(execution_id, future)
+        return ended
+
+    def look_again(self, execution_id: str) -> None:
+        """Have all who wait for this execution read it once more: no recovery is to come any more."""
+        for future in self._waiting.get(execution_id, ()):
+            if not future.done():
+                future.set_result(None)
 
     def resolve(self, execution: PipelineExecution) -> None:
         """Wake all who wait for this execution, which has ended."""
@@ -45,7 +63,7 @@ class ExecutionWaiter:
             if not future.done():
                 future.set_result(execution)
 
-    def _forget(self, execution_id: str, future: asyncio.Future[PipelineExecution]) -> None:
+    def _forget(self, execution_id: str, future: asyncio.Future[PipelineExecution | None]) -> None:
         waiting = self._waiting[execution_id]
         waiting.discard(future)
         if not waiting:
