@@ -98,6 +98,10 @@ MOST_AHEAD = 100_000
 """A question must not keep the queue from its work: further messages are not counted."""
 
 
+PREFETCH = 250
+"""Messages in hand, where nobody says how many there will be."""
+
+
 class Consumer(Protocol):
     """One subscriber of one queue."""
 
@@ -126,8 +130,12 @@ class QueueProtocol(Protocol):
         """
         ...
 
-    def subscribe(self, scope: QueueScope, queue: str) -> Consumer:
-        """Start consuming a queue; messages published before count too."""
+    def subscribe(self, scope: QueueScope, queue: str, *, prefetch: int = PREFETCH) -> Consumer:
+        """Start consuming a queue; messages published before count too.
+
+        `prefetch` is how many messages its takers will have in hand at most: a queue that others consume
+        too hands out little more to this process.
+        """
         ...
 
     async def publish(

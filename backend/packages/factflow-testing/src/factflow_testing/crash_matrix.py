@@ -133,6 +133,19 @@ DELETION_POINTS = (
 their own."""
 
 
+BROKER_POINTS = (
+    "queue.broker.announced",
+    "queue.broker.published",
+    "queue.broker.children",
+    "queue.broker.event",
+    "queue.broker.copied",
+    "queue.broker.settled",
+    "queue.ledger.before",
+    "queue.ledger.after",
+)
+"""Points on the way through a broker: the test of its queue has a process die at each of them."""
+
+
 def check(case: Case, folder: Path, *, queue_lost: bool, packed: bool = False) -> None:
     """Have a server die as the case says and another one go on; fail unless all is as it should be.
 
