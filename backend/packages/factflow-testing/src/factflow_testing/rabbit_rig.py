@@ -75,6 +75,14 @@ class RabbitRig:
 
         await eventually(nobody)
 
+    async def made(self, name: str) -> None:
+        """Wait until the broker has a queue of this name, and somebody who consumes it."""
+
+        async def consumed() -> bool:
+            return (await self.at_broker([name])).get(name, (0, 0))[0] > 0
+
+        await eventually(consumed)
+
     async def at_broker(self, names: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
         """Return consumers and ready messages of those of the scopes' queues that the broker has."""
         found = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -142,6 +143,9 @@ class BrokerSession:
     async def _connect(self) -> None:
         import aio_pika
 
+        # What is lost and found again is told here, once and in words.
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+        logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
         connection = await aio_pika.connect(self._url, timeout=CONNECT_SECONDS)
         try:
             publishing = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -229,7 +233,10 @@ class BrokerSession:
 def _words(error: BaseException | None) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return str(error) or type(error).__name__ if error is not None else "the connection ended"
+    text = str(error) if error is not None else ""
+    if not text or "://" in text:  # the library names its own objects, with the URL in them
+        return "the connection ended"
+    return text
 
 
 def _without_secret(url: str) -> str:

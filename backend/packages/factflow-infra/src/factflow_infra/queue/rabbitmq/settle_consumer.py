@@ -120,7 +120,7 @@ class SettleConsumer:
             else:
                 marks.append(event.queue)
         pause = FIRST_PAUSE
-        while settled and run == self._runs:
+        while (settled or marks) and run == self._runs:  # marks too: they may be for a newer owner
             try:
                 await self._owner.settle(settled)
                 break

@@ -71,28 +71,30 @@ class Subscription:
             await self._session.connected()
             try:
                 await self._prepare()
-                await self._consume()
+                reason = await self._consume()
                 pause = FIRST_PAUSE
             except Exception as error:  # noqa: BLE001 - whatever it is, consuming goes on
-                log.warning("consuming stopped", queue=self._name, reason=str(error) or repr(error))
+                reason = str(error) or repr(error)
+            if self._session.trouble is None:  # else it was told already, for all queues at once
+                log.warning("consuming interrupted", queue=self._name, reason=reason)
             self._lost()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _consume(self) -> None:
-        """Consume on one channel until it ends."""
+    async def _consume(self) -> str:
+        """Consume on one channel until it ends; return why it did."""
         channel = await self._session.channel()
-        ended = asyncio.Event()
+        ended: list[str] = []
 
-        def on_close(*_: Any) -> None:
-            ended.set()
+        def on_close(_: Any, error: BaseException | None) -> None:
+            ended.append(str(error) or repr(error))
             self._changed.set()
 
         channel.close_callbacks.add(on_close)
         try:
             prefetch, tag = 0, None
             queue = await channel.get_queue(self._name, ensure=False)
-            while not ended.is_set() and not channel.is_closed:
+            while not ended and not channel.is_closed:
                 self._changed.clear()
                 if prefetch != self._prefetch:
                     if tag is not None:  # the broker applies a prefetch to consumers to come
@@ -102,6 +104,7 @@ class Subscription:
                     await channel.set_qos(prefetch_count=prefetch)
                 tag = await self._adjust(queue, tag)
                 await self._changed.wait()
+            return ended[0] if ended else "the channel was closed"
         finally:
             with contextlib.suppress(Exception):
                 await channel.close()
