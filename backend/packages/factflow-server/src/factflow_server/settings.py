@@ -41,6 +41,8 @@ class ServerSettings(BaseSettings):
     """Modules with adapters of one's own, beside the installed ones."""
     allow_private_networks: bool = False
     durability: Literal["os", "fsync"] = "os"
+    queue_url: SecretStr | None = None
+    """RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; `embedded`, or none: the queue in the data folder."""
     storage_uri: str | None = None
     """Where artefacts and records are kept; `storage/` in the data folder when it is not given."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -78,6 +80,16 @@ class ServerSettings(BaseSettings):
         listening = _bare(self.host)
         every = listening in {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not listened on
         return frozenset(map(_bare, self.allowed_hosts)) | (set() if every else {listening})
+
+    @field_validator("queue_url")
+    @classmethod
+    def _check_queue_url(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "" if value is None else value.get_secret_value()
+        if text in {"", "embedded"}:
+            return None
+        if not text.startswith(("amqp://", "amqps://")):
+            raise ValueError("it has to be `embedded`, or begin with amqp:// or amqps://")
+        return value
 
     @field_validator("adapters", "allowed_hosts", mode="before")
     @classmethod
