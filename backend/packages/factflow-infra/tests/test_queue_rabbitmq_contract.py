@@ -44,6 +44,8 @@ class TestRabbitQueue(QueueContract):
 class TestRabbitQueueOnPostgres(TestRabbitQueue):
     """The same with the ledger in PostgreSQL."""
 
+    volume = 300
+
     @pytest.fixture
     async def ledger(self) -> AsyncIterator[AsyncEngine]:
         async with postgres_engine() as engine:

@@ -204,7 +204,7 @@ class TestBroker:
     async def test_a_scope_one_of_whose_queues_the_broker_lost_is_not_found(
         self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
-        """So that the execution goes on from its records; deleting it then is no error."""
+        """So that the execution goes on from its records; nothing of the old queues is left behind."""
         await queue.open(scope)
         await queue.publish(scope, messages("a"))
         again = await rig.reopen(clean=False)
@@ -212,8 +212,31 @@ class TestBroker:
         async with await aio_pika.connect(rig.url) as connection:
             await (await connection.channel()).queue_delete(broker_name(scope, "in"))
         assert await again.find(scope) is None
-        await again.delete(scope)
         assert await rig.at_broker() == {}
+        await again.delete(scope)
+
+    async def test_a_queue_lost_while_it_is_consumed_is_told(
+        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+    ) -> None:
+        """Publishing into it is refused, and whoever asks how the queue is hears its name."""
+        await queue.open(scope)
+        await queue.publish(scope, messages("a"))
+        await take(queue.subscribe(scope, "in"))
+        async with await aio_pika.connect(rig.url) as connection:
+            await (await connection.channel()).queue_delete(broker_name(scope, "in"))
+
+        async def told() -> str | None:
+            try:
+                await queue.progress(QueueScope("health"))
+            except QueueUnavailableError as error:
+                return error.message
+            return None
+
+        assert broker_name(scope, "in") in await eventually(told)
+        with pytest.raises(QueueUnavailableError):
+            await queue.publish(scope, messages("b"))
+        await queue.delete(scope)
+        assert await queue.progress(QueueScope("health")) == Progress(0, 0, 0)
 
     async def test_a_wait_is_kept_to_a_tenth_of_a_second_and_blocks_nothing(
         self, queue: RabbitQueue, scope: QueueScope

@@ -173,7 +173,7 @@ class RabbitQueue:
         await self.start()
         state = self._scopes.get(scope)
         if state is None:
-            self._session.check()
+            self._session.check_consuming()
             await self._ledger.find(scope)
             return _NOTHING
         await state.owner.caught_up(SEEN_SECONDS)
@@ -181,15 +181,21 @@ class RabbitQueue:
 
     async def find(self, scope: QueueScope) -> Progress | None:
         """Return the progress of a scope that was opened before; None when it was deleted, when the broker
-        lost one of its queues, or when the machine went down under it and `boot` tells so."""
+        lost one of its queues, or when the machine went down under it and `boot` tells so. What is left of
+        a lost one is deleted."""
         await self.start()
         state = self._scopes.get(scope)
         if state is not None:
             return state.owner.progress
         entry = await self._ledger.find(scope)
-        if entry is None or entry.boot not in {None, self._boot}:
+        if entry is None:
             return None
-        return _progress(entry) if await self._all_there(scope, entry) else None
+        if entry.boot not in {None, self._boot} or not await self._all_there(scope, entry):
+            await self.delete(
+                scope
+            )  # nobody will ask for it again: its execution goes on in new queues
+            return None
+        return _progress(entry)
 
     async def find_message(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
         """Return where a message stands. A broker cannot be asked for one message: the body is known only of

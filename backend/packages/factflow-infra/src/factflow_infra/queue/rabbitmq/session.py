@@ -50,6 +50,8 @@ class BrokerSession:
         self.address = _without_secret(url)
         self.version: tuple[int, ...] = (0,)
         self.trouble: str | None = None
+        self.unconsumed: dict[str, str] = {}
+        """Queues that should be consumed and cannot be, and why."""
         self.most_body_bytes = MOST_BODY_BYTES
         self._connection: AbstractConnection | None = None
         self._publishing: AbstractChannel | None = None
@@ -81,6 +83,15 @@ class BrokerSession:
                 f"a message of {len(body)} bytes is too large for the broker, which takes "
                 f"{self.most_body_bytes}",
                 hint="put less into the message's metadata, or raise the broker's max_message_size",
+            )
+
+    def check_consuming(self) -> None:
+        """Raise `QueueUnavailableError` when a queue cannot be consumed, though there is a connection."""
+        self.check()
+        if self.unconsumed:
+            name, reason = next(iter(self.unconsumed.items()))
+            raise self._unavailable(
+                f"{len(self.unconsumed)} queues bring nothing: {name}: {reason}"
             )
 
     async def channel(self) -> AbstractChannel:

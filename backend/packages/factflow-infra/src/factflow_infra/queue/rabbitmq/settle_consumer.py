@@ -29,8 +29,12 @@ from factflow_protocols.errors import QueueError, QueueUnavailableError
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
 
-PREFETCH = 2_000
-"""Events in memory; with the children they name, what one transaction takes in."""
+PREFETCH = 500
+"""Events in memory; each may name a thousand children."""
+MOST_ROWS = 5_000
+"""Of one transaction, so that none is long."""
+BYTES_PER_ROW = 64
+"""About what an event has for each message that it names."""
 
 log = logs.logger(__name__)
 
@@ -97,8 +101,7 @@ class SettleConsumer:
             self._some.clear()
             if not self._arrived:
                 await self._some.wait()
-            part, self._arrived = self._arrived, []
-            run = self._runs
+            part, run = self._next_part(), self._runs
             if part:
                 try:
                     await self._settle(part, run)
@@ -106,6 +109,17 @@ class SettleConsumer:
                     log.error("settle events are left to others", reason=error.message)
                     await self._subscription.close()
                     return
+
+    def _next_part(self) -> list[AbstractIncomingMessage]:
+        """Take the oldest events, as many as one transaction takes in, by what they weigh."""
+        rows, count = 0, 0
+        for message in self._arrived:
+            rows += 1 + len(message.body) // BYTES_PER_ROW
+            if count and rows > MOST_ROWS:
+                break
+            count += 1
+        part, self._arrived = self._arrived[:count], self._arrived[count:]
+        return part
 
     async def _settle(self, part: list[AbstractIncomingMessage], run: int) -> None:
         settled, marks = [], []

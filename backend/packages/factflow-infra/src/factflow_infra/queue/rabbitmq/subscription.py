@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from factflow_foundation import logs
 from factflow_infra.queue.rabbitmq.session import FIRST_PAUSE, LONGEST_PAUSE, BrokerSession
+from factflow_protocols.errors import QueueError
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -62,6 +63,7 @@ class Subscription:
         self._closed = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        self._session.unconsumed.pop(self._name, None)
 
     # -- inside
 
@@ -75,6 +77,7 @@ class Subscription:
                 pause = FIRST_PAUSE
             except Exception as error:  # noqa: BLE001 - whatever it is, consuming goes on
                 reason = str(error) or repr(error)
+                self._session.unconsumed[self._name] = reason
             if self._session.trouble is None:  # else it was told already, for all queues at once
                 log.warning("consuming interrupted", queue=self._name, reason=reason)
             self._lost()
@@ -90,7 +93,11 @@ class Subscription:
             ended.append(str(error) or repr(error))
             self._changed.set()
 
+        def on_cancel(_: Any) -> None:
+            on_close(None, QueueError("the broker ended it: its queue is gone"))
+
         channel.close_callbacks.add(on_close)
+        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(on_cancel)
         try:
             prefetch, tag = 0, None
             queue = await channel.get_queue(self._name, ensure=False)
@@ -112,7 +119,9 @@ class Subscription:
     async def _adjust(self, queue: AbstractQueue, tag: str | None) -> str | None:
         """Begin or end consuming as it is wanted."""
         if self._wanted and tag is None:
-            return await queue.consume(self._take_in)
+            begun = await queue.consume(self._take_in)
+            self._session.unconsumed.pop(self._name, None)
+            return begun
         if not self._wanted and tag is not None:
             await queue.cancel(tag)
             if self._unwanted is not None:
