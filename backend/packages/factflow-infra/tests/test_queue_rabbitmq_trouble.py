@@ -84,8 +84,14 @@ class TestLostConnection:
             await queue.progress(QueueScope("health"))
         assert await queue.progress(scope) == Progress(2, 0, 0)
         rig.proxy.mend()
+
+        async def handed_out_again() -> bool:
+            return rig.proxy.accepted == 2 and (await rig.at_broker(["in"]))["in"] == (1, 0)
+
+        await eventually(handed_out_again)
         second = await take(consumer)  # the twin of what is in hand came first, and stays unseen
         assert second.message_id == "b"
+        assert consumer.take_nowait() is None
         await insist(queue.settle, held, children=messages("child"))
         await queue.settle(second)
         third = await take(consumer)
