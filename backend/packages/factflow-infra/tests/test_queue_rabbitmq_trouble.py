@@ -18,7 +18,7 @@ from factflow_infra.queue.rabbitmq import RabbitQueue
 from factflow_infra.queue.rabbitmq.naming import arguments, broker_name
 from factflow_infra.queue.rabbitmq.session import MOST_BODY_BYTES
 from factflow_protocols.errors import QueueError, QueueUnavailableError
-from factflow_protocols.queue import OutgoingMessage, Progress, QueueScope
+from factflow_protocols.queue import MessagePlace, OutgoingMessage, Progress, QueueScope
 from factflow_testing.broker_service import amqp_url
 from factflow_testing.queue_rig import take
 from factflow_testing.rabbit_rig import RabbitRig, fresh_scope
@@ -264,6 +264,21 @@ class TestBroker:
             await queue.settle(delivery)
         assert got == ["short", "middle", "long"]
         assert queue.depths(scope)["in"].delayed == 0
+
+    async def test_where_a_message_stands_is_told_as_far_as_a_broker_can(
+        self, queue: RabbitQueue, scope: QueueScope
+    ) -> None:
+        """Until when a retry waits, but not how many stand before a message."""
+        await queue.open(scope)
+        await queue.publish(scope, messages("a", "b"))
+        delivery = await take(queue.subscribe(scope, "in", prefetch=1))
+        later = _now() + 60
+        await queue.put_back(delivery, b"again", later)
+        found = await queue.find_message(scope, "a")
+        assert found == MessagePlace("in", "delayed", b"again", not_before=later)
+        waits = await queue.find_message(scope, "b")
+        assert waits is not None
+        assert (waits.state, waits.ahead) == ("ready", None)
 
 
 class TestLedger:

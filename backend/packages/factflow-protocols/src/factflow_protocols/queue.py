@@ -82,14 +82,14 @@ class MessagePlace:
     """Where one message stands.
 
     `ahead` counts the messages of a ready one's queue that came before it and wait as well, up to
-    `MOST_AHEAD`; `not_before` (Unix seconds) is when a delayed one's time comes; `crashes` is as in
-    `Delivery`. A settled one has no `body` any more.
+    `MOST_AHEAD`, and is None where the queue cannot tell; `not_before` (Unix seconds) is when a delayed
+    one's time comes; `crashes` is as in `Delivery`. A settled one has no `body` any more.
     """
 
     queue: str
     state: MessageState
     body: bytes | None = None
-    ahead: int = 0
+    ahead: int | None = 0
     not_before: float | None = None
     crashes: int = 0
 

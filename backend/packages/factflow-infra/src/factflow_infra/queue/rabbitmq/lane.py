@@ -79,7 +79,7 @@ class BrokerLane:
         *,
         now: Callable[[], float],
         not_due: Callable[[Arrived], Awaitable[None]],
-        due: Callable[[], None],
+        due: Callable[[str], None],
     ) -> None:
         self.scope = scope
         self.queue = queue
@@ -280,7 +280,7 @@ class BrokerLane:
             self._later(acknowledge(one.message))
             return False
         if not one.redelivered:
-            self._due()
+            self._due(one.message_id)
         return True
 
     def _later(self, act: Awaitable[None]) -> None:

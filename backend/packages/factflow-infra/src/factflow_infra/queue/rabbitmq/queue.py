@@ -32,7 +32,6 @@ from factflow_protocols.queue import (
     PREFETCH,
     Delivery,
     MessagePlace,
-    MessageState,
     OutgoingMessage,
     Progress,
     QueueDepth,
@@ -198,8 +197,9 @@ class RabbitQueue:
         return _progress(entry)
 
     async def find_message(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
-        """Return where a message stands. A broker cannot be asked for one message: the body is known only of
-        one that came to this process, and one that waits for its time shows as ready."""
+        """Return where a message stands. A broker cannot be asked for one message: the body of a ready one is
+        known when it came to this process; one that waits for its time shows as ready when another process
+        had it wait."""
         await self.start()
         state = self._scopes.get(scope)
         if state is None:
@@ -210,11 +210,7 @@ class RabbitQueue:
             return None
         if entry.settled:
             return MessagePlace(entry.queue, "settled", crashes=entry.crashes)
-        lane = state.lane(entry.queue)
-        in_hand = lane is not None and message_id in lane.hands
-        body = lane.found(message_id) if lane is not None else None
-        place: MessageState = "in_flight" if in_hand else "ready"
-        return MessagePlace(entry.queue, place, body, crashes=entry.crashes)
+        return state.place(message_id, entry.queue, entry.crashes)
 
     async def wait_drained(self, scope: QueueScope) -> Progress:
         """Return once nothing is outstanding. Ends with `asyncio.CancelledError` when the scope is
@@ -288,8 +284,9 @@ class RabbitQueue:
         entry = (await self._ledger.entries(scope_entry, [message_id])).get(message_id)
         if entry is None:
             return None
-        state: MessageState = "settled" if entry.settled else "ready"
-        return MessagePlace(entry.queue, state, crashes=entry.crashes)
+        if entry.settled:
+            return MessagePlace(entry.queue, "settled", crashes=entry.crashes)
+        return MessagePlace(entry.queue, "ready", ahead=None, crashes=entry.crashes)
 
     async def _all_there(self, scope: QueueScope, entry: ScopeEntry) -> bool:
         """Tell whether the broker still has every queue of a scope."""

@@ -23,9 +23,11 @@ from factflow_infra.queue.rabbitmq.lane import NOT_BEFORE, REPEAT, Arrived, Brok
 from factflow_infra.queue.rabbitmq.session import BrokerSession, Outbound
 from factflow_infra.queue.rabbitmq.settle_consumer import SettleConsumer
 from factflow_infra.queue.rabbitmq.subscription import Subscription
-from factflow_protocols.queue import Delivery, OutgoingMessage, QueueDepth
+from factflow_protocols.queue import Delivery, MessagePlace, OutgoingMessage, QueueDepth
 
 CATCH_UP_SECONDS = 5.0
+MOST_WAITING = 2_000
+"""Messages sent to wait that are remembered, for whoever asks for one."""
 
 
 class BrokerScope:
@@ -43,6 +45,7 @@ class BrokerScope:
         self._subscriptions: dict[str, Subscription] = {}
         self._consumers: Counter[str] = Counter()
         self._delayed: Counter[str] = Counter()
+        self._waiting: dict[str, OutgoingMessage] = {}
         self._events = SettleConsumer(session, owner, lambda: self._ensure([naming.SETTLED]))
 
     async def start(self) -> None:
@@ -172,9 +175,17 @@ class BrokerScope:
             for name in dict.fromkeys([*names, *self._lanes, *self._delayed])
         }
 
-    def lane(self, queue: str) -> BrokerLane | None:
-        """Return a queue as it is consumed here, None for one that is not."""
-        return self._lanes.get(queue)
+    def place(self, message_id: str, queue: str, crashes: int) -> MessagePlace:
+        """Return where a message that has not settled stands, as far as this process knows."""
+        lane = self._lanes.get(queue)
+        body = lane.found(message_id) if lane is not None else None
+        if lane is not None and message_id in lane.hands:
+            return MessagePlace(queue, "in_flight", body, crashes=crashes)
+        waits = self._waiting.get(message_id)
+        if waits is not None and waits.not_before > self._now():
+            at = waits.not_before
+            return MessagePlace(queue, "delayed", waits.body, not_before=at, crashes=crashes)
+        return MessagePlace(queue, "ready", body, ahead=None, crashes=crashes)
 
     # -- inside
 
@@ -189,8 +200,9 @@ class BrokerScope:
         lane = self._lanes.get(queue)
         if lane is None:
 
-            def due() -> None:
+            def due(message_id: str) -> None:
                 self._delayed[queue] -= 1
+                self._waiting.pop(message_id, None)
 
             lane = self._lanes[queue] = BrokerLane(
                 self._scope,
@@ -247,6 +259,9 @@ class BrokerScope:
         for one in messages:
             if waited or one.not_before > now:
                 self._delayed[one.queue] += 1
+                self._waiting[one.message_id] = one
+        while len(self._waiting) > MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
 
     async def _wait_on(self, queue: str, arrived: Arrived) -> None:
         """Send a message that came from its delay queue too early to the next one."""
