@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.tables import metadata
 from factflow_infra.postgres import postgres_engine
 from factflow_infra.schema import DatabaseNewerError, bring_up_to_date
+from factflow_testing.reflection import clear, migrate_step_by_step, reflected
 
 VERSIONS = f"{schema.NAME}_schema_version"
 FIRST_TABLES = {"pipeline_config", "pipeline_config_version", "pipeline_execution"}
@@ -47,45 +47,6 @@ FIRST_COLUMNS = [
     "skip_init",
 ]
 """Of executions, in the first version of which there are data folders."""
-
-
-async def reflected(engine: AsyncEngine) -> dict[str, Any]:
-    """What the database says of its tables, without the order of columns."""
-
-    def look(connection: sa.Connection) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        inspector = sa.inspect(connection)
-        for name in inspector.get_table_names():
-            columns = inspector.get_columns(name)
-            found[name] = {
-                "columns": {c["name"]: {k: str(v) for k, v in c.items()} for c in columns},
-                "key": inspector.get_pk_constraint(name)["constrained_columns"],
-                "indexes": sorted(map(shown, inspector.get_indexes(name))),
-                "unique": sorted(map(str, inspector.get_unique_constraints(name))),
-            }
-        if connection.dialect.name == "sqlite":
-            made = "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"
-            found["counting"] = connection.execute(sa.text(made)).scalars().all()
-        return found
-
-    def shown(index: Any) -> str:
-        where = {name: str(option) for name, option in index["dialect_options"].items()}
-        return f"{index['name']} {index['column_names']} {index['unique']} {where}"
-
-    async with engine.connect() as connection:
-        return await connection.run_sync(look)
-
-
-async def clear(engine: AsyncEngine) -> None:
-    """Leave a database without any table."""
-
-    def drop(connection: sa.Connection) -> None:
-        there = sa.MetaData()
-        there.reflect(connection)
-        there.drop_all(connection)
-
-    async with engine.begin() as connection:
-        await connection.run_sync(drop)
 
 
 async def first_version(engine: AsyncEngine) -> None:
@@ -129,23 +90,9 @@ async def test_an_old_database_becomes_what_a_new_one_is_and_keeps_its_rows(
 
 
 async def test_every_version_becomes_what_a_new_database_is(engine: AsyncEngine) -> None:
-    """Migrated from nothing, one version after the other; the newest is the one that is known."""
     fresh = await reflected(engine)
     await clear(engine)
-    files = sorted((schema.MIGRATIONS / "versions").glob("m*.py"))
-    heads = [file.name[1:5] for file in files]
-    assert heads[-1] == schema.HEAD
-    async with engine.begin() as connection:  # not empty, so that it is migrated
-        await connection.execute(
-            sa.text(f"CREATE TABLE {VERSIONS} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        )
-    nothing = sa.MetaData()
-    sa.Table(VERSIONS, nothing)
-    for head in heads:
-        step = SimpleNamespace(
-            NAME=schema.NAME, METADATA=nothing, HEAD=head, MIGRATIONS=schema.MIGRATIONS
-        )
-        await bring_up_to_date(engine, step)
+    await migrate_step_by_step(engine, schema)
     assert await reflected(engine) == fresh
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from factflow_infra.queue import EmbeddedQueue
-from factflow_testing.queue_contract import Advance, QueueContract, Reopen
+from factflow_testing.queue_contract import Advance, ExactQueueContract, Reopen
 
 
 class HandClock:
@@ -49,7 +49,7 @@ class EmbeddedRig:
         return self.queue
 
 
-class TestEmbeddedQueue(QueueContract):
+class TestEmbeddedQueue(ExactQueueContract):
     memory_limit = 100
 
     @pytest.fixture

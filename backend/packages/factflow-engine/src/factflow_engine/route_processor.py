@@ -72,7 +72,9 @@ class ReactiveRouteProcessor:
 
     def start(self, queue: str, *, paused: bool = False) -> None:
         """Subscribe and begin to take messages, unless the route is paused."""
-        self._consumer = self.context.queue.subscribe(self.context.scope, queue)
+        self._consumer = self.context.queue.subscribe(
+            self.context.scope, queue, prefetch=self._hands
+        )
         self._paused = paused
         self._take_messages()
 

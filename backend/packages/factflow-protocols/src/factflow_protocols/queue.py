@@ -82,20 +82,24 @@ class MessagePlace:
     """Where one message stands.
 
     `ahead` counts the messages of a ready one's queue that came before it and wait as well, up to
-    `MOST_AHEAD`; `not_before` (Unix seconds) is when a delayed one's time comes; `crashes` is as in
-    `Delivery`. A settled one has no `body` any more.
+    `MOST_AHEAD`, and is None where the queue cannot tell; `not_before` (Unix seconds) is when a delayed
+    one's time comes; `crashes` is as in `Delivery`. A settled one has no `body` any more.
     """
 
     queue: str
     state: MessageState
     body: bytes | None = None
-    ahead: int = 0
+    ahead: int | None = 0
     not_before: float | None = None
     crashes: int = 0
 
 
 MOST_AHEAD = 100_000
 """A question must not keep the queue from its work: further messages are not counted."""
+
+
+PREFETCH = 250
+"""Messages in hand, where nobody says how many there will be."""
 
 
 class Consumer(Protocol):
@@ -126,8 +130,12 @@ class QueueProtocol(Protocol):
         """
         ...
 
-    def subscribe(self, scope: QueueScope, queue: str) -> Consumer:
-        """Start consuming a queue; messages published before count too."""
+    def subscribe(self, scope: QueueScope, queue: str, *, prefetch: int = PREFETCH) -> Consumer:
+        """Start consuming a queue; messages published before count too.
+
+        `prefetch` is how many messages its takers will have in hand at most: a queue that others consume
+        too hands out little more to this process.
+        """
         ...
 
     async def publish(

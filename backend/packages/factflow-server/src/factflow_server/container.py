@@ -40,8 +40,6 @@ from factflow_execution.why.service import WhyService
 from factflow_foundation import logs
 from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
-from factflow_infra.boot import boot_id
-from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
 from factflow_infra.storage.factory import create_storage_provider, parse_storage_uri
@@ -54,6 +52,7 @@ from factflow_server.databases import open_database, open_lineage
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
 from factflow_server.queue_diagnostic import QueueDiagnostic
+from factflow_server.queues import open_queue
 from factflow_server.settings import ServerSettings
 from factflow_server.storage_choice import choose_storage, note_storage
 from factflow_server.storage_report import StorageReports
@@ -150,11 +149,7 @@ async def _join(
     if settings.commit_journal is not None:
         storage = JournalledStorage(storage, settings.commit_journal)
     stack.push_async_callback(storage.close)
-    queue = EmbeddedQueue(
-        data_dir.queue, clock, durability=settings.durability, boot=await asyncio.to_thread(boot_id)
-    )
-    stack.push_async_callback(queue.close)
-    await queue.start()
+    queue = await open_queue(settings, data_dir, clock, stack)
     changes = Changes()
     lineage, lineage_repository = await open_lineage(settings, data_dir, changes, stack)
 

@@ -3,6 +3,7 @@
 factflow.db     configs and executions (SQLite)
 lineage.db      lineage (SQLite; can be rebuilt from the records)
 queue.db        messages under way (SQLite)
+queue-ledger.db what was announced and settled of them, when a broker has them (SQLite)
 storage/        artefacts and their records, the source of truth, as plain files or packed
 storage.uri     where they are instead, when the server was told to keep them elsewhere
 archives/       archives that were prepared to be fetched; gone with the server
@@ -40,6 +41,11 @@ class DataDir:
     def queue(self) -> Path:
         """Messages under way."""
         return self.root / "queue.db"
+
+    @property
+    def queue_ledger(self) -> Path:
+        """What was announced and settled, when a broker has the messages."""
+        return self.root / "queue-ledger.db"
 
     @property
     def storage(self) -> Path:

@@ -114,11 +114,12 @@ class HealthService:
     async def _queue_component(self) -> Component:
         answer = await _ask("queue", self._ask_queue)
         routes = [route for id_ in self._manager.running() for route in self._manager.runtime(id_)]
+        embedded = self._settings.queue_url is None
         return replace(
             answer,
             details={
-                "kind": "embedded",
-                "durability": self._settings.durability,
+                "kind": "embedded" if embedded else "rabbitmq",
+                "durability": self._settings.durability if embedded else "fsync",
                 "queues": len(routes),
                 "subscriptions": sum(route.state != "stopped" for route in routes),
                 "ready": sum(route.ready for route in routes),

@@ -52,6 +52,8 @@ class ServerSettings(BaseSettings):
     database_url: SecretStr | None = None
     """PostgreSQL for configs and executions, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `factflow.db`
     in the data folder when it is not given."""
+    queue_url: SecretStr | None = None
+    """RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; `embedded`, or none: the queue in the data folder."""
     storage_uri: str | None = None
     """Where artefacts and records are kept; `storage/` in the data folder when it is not given."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -125,6 +127,16 @@ class ServerSettings(BaseSettings):
         if value is None or not value.get_secret_value():
             return None
         check_database_url(value.get_secret_value())
+        return value
+
+    @field_validator("queue_url")
+    @classmethod
+    def _check_queue_url(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "" if value is None else value.get_secret_value()
+        if text in {"", "embedded"}:
+            return None
+        if not text.startswith(("amqp://", "amqps://")):
+            raise ValueError("it has to be `embedded`, or begin with amqp:// or amqps://")
         return value
 
     @field_validator("adapters", "allowed_hosts", mode="before")

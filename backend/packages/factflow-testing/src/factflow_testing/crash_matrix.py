@@ -25,6 +25,9 @@ MESSAGES = 10
 FIRST_CRASH = "queue.settle.after:4"
 """Where the first process dies in cases about what happens from then on."""
 
+FIRST_AT_BROKER = "queue.broker.event:4"
+"""The same where a broker has the queues."""
+
 Scenario = Callable[[ServerProcess, str], None]
 """What is asked of the server that is to die, given the pipeline."""
 
@@ -133,20 +136,41 @@ DELETION_POINTS = (
 their own."""
 
 
-def check(case: Case, folder: Path, *, queue_lost: bool, packed: bool = False) -> None:
+BROKER_POINTS = (
+    "queue.broker.announced",
+    "queue.broker.published",
+    "queue.broker.children",
+    "queue.broker.event",
+    "queue.broker.copied",
+    "queue.broker.settled",
+    "queue.ledger.before",
+    "queue.ledger.after",
+)
+"""Points on the way through a broker: the test of its queue has a process die at each of them."""
+
+
+def check(
+    case: Case,
+    folder: Path,
+    *,
+    queue_lost: bool,
+    packed: bool = False,
+    broker: str | None = None,
+) -> list[str]:
     """Have a server die as the case says and another one go on; fail unless all is as it should be.
 
-    With `queue_lost` the queue's file is deleted in between; with `packed` the storage is.
+    With `queue_lost` the queue's file is deleted in between; with `packed` the storage is; `broker` is the
+    URL of one that has the queues. Returns the ids of the executions.
     """
     evidence = Evidence(folder, packed=packed)
     if case.leads_there is replaying:
-        _run_calmly(evidence)
+        _run_calmly(evidence, broker)
     if case.leads_there is recovering:
-        _die(evidence, FIRST_CRASH, running)
-    _die(evidence, case.point, case.leads_there)
+        _die(evidence, FIRST_CRASH if broker is None else FIRST_AT_BROKER, running, broker)
+    _die(evidence, case.point, case.leads_there, broker)
     if queue_lost:
         evidence.lose_queue()
-    with _server(evidence) as server:
+    with _server(evidence, broker) as server:
         for pause in server.get("/pipelines")["pauses"]:
             server.api.patch(f"/pipelines/{pause['route_id']}", json={"state": "running"})
         wait_until("every execution to end", lambda: not _unfinished(server))
@@ -155,25 +179,28 @@ def check(case: Case, folder: Path, *, queue_lost: bool, packed: bool = False) -
         known = {each["execution_id"] for each in server.get("/executions")["executions"]}
     _is_as_it_should_be(figures, evidence)
     assert _left_by_launches_that_failed(evidence, known) <= {"_init.json", "_plan"}
+    return sorted(known)
 
 
-def _server(evidence: Evidence, point: str = "") -> ServerProcess:
+def _server(evidence: Evidence, broker: str | None, point: str = "") -> ServerProcess:
     variables = evidence.variables | ({"FACTFLOW_CRASH_POINT": point} if point else {})
+    if broker is not None:
+        variables |= {"FACTFLOW_QUEUE_URL": broker}
     return ServerProcess(evidence.data_dir, cwd=None, **variables)
 
 
-def _run_calmly(evidence: Evidence) -> None:
-    with _server(evidence) as server:
+def _run_calmly(evidence: Evidence, broker: str | None) -> None:
+    with _server(evidence, broker) as server:
         execution = server.run(server.create(pipeline_yaml(evidence.journal, MESSAGES)))
         assert server.end_of(execution)["status"] == STATUS
         assert server.stop() == 0
 
 
-def _die(evidence: Evidence, point: str, leads_there: Scenario) -> None:
+def _die(evidence: Evidence, point: str, leads_there: Scenario, broker: str | None) -> None:
     """Let a server run into its crash point, and note what it left."""
     code: int | None
     try:
-        with _server(evidence, point) as server:
+        with _server(evidence, broker, point) as server:
             with contextlib.suppress(httpx2.TransportError):  # it may die before it has answered
                 leads_there(server, pipeline_yaml(evidence.journal, MESSAGES))
             code = server.wait_dead()

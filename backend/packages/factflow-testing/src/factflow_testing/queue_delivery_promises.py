@@ -148,12 +148,16 @@ class DeliveryPromises(QueueFixtures):
         assert ids(await settle_all(queue, consumer, self.backlog)) == names
         assert await drained(queue) == Progress(self.backlog, self.backlog, 0)
 
-    async def test_backlog_left_by_a_kill_is_delivered_completely_and_in_order(
+    async def test_backlog_left_by_a_kill_is_delivered_completely(
         self, queue: QueueProtocol, reopen: Reopen
     ) -> None:
+        """Some of it had been handed out; what comes later comes behind it."""
         names = [f"{number:06}" for number in range(self.backlog)]
-        await opened(queue, names)
+        consumer = await opened(queue, names)
+        for _ in range(10):
+            await take(consumer)
         again = await reopen(clean=False)
         got = await settle_all(again, await opened(again, ["late"]), self.backlog + 1)
         assert ids(got) == [*names, "late"]
-        assert [delivery.repeat for delivery in got] == [True] * self.backlog + [False]
+        assert not got[-1].repeat
+        assert await drained(again) == Progress(self.backlog + 1, self.backlog + 1, 0)

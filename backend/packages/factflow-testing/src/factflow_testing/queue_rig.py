@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -18,8 +19,9 @@ from factflow_protocols.queue import (
     QueueScope,
 )
 
-SCOPE = QueueScope("01890000-0000-7000-8000-000000000001")
-OTHER = QueueScope("01890000-0000-7000-8000-000000000002")
+SCOPE = QueueScope(str(uuid.uuid4()))
+"""Drawn, as a broker may be shared with others who test."""
+OTHER = QueueScope(str(uuid.uuid4()))
 PATIENCE_SECONDS = 30.0
 
 Advance = Callable[[float], Awaitable[None]]

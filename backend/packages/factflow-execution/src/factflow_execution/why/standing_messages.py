@@ -20,14 +20,19 @@ def standing_causes(facts: MessageFacts, place: MessagePlace) -> Iterator[Cause]
     elif place.state == "in_flight":
         yield from _in_hand(facts, place)
     else:
-        ahead = f"behind {counted(place.ahead, 'other')}" if place.ahead else "and is next"
         yield message_cause(
             facts,
             "in_queue",
-            f"it waits in queue {place.queue} {ahead}",
+            f"it waits in queue {place.queue}{_order(place.ahead)}",
             f"factflow why {facts.route_id or place.queue} --execution {facts.execution.name}",
             because=_of_route(facts, place.queue),
         )
+
+
+def _order(ahead: int | None) -> str:
+    if ahead is None:  # a broker does not tell
+        return ""
+    return f" behind {counted(ahead, 'other')}" if ahead else " and is next"
 
 
 def _of_route(facts: MessageFacts, queue: str) -> tuple[Cause, ...]:

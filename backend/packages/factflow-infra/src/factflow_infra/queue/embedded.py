@@ -45,6 +45,7 @@ from factflow_infra.queue.scope_state import ScopeState
 from factflow_infra.queue.writer import Writer
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import (
+    PREFETCH,
     Delivery,
     MessagePlace,
     OutgoingMessage,
@@ -107,7 +108,13 @@ class EmbeddedQueue:
             state = self._scopes[scope]
         return state.progress
 
-    def subscribe(self, scope: QueueScope, queue: str) -> EmbeddedConsumer:
+    def subscribe(
+        self,
+        scope: QueueScope,
+        queue: str,
+        *,
+        prefetch: int = PREFETCH,  # noqa: ARG002 - nobody else consumes, so there is nothing to leave to others
+    ) -> EmbeddedConsumer:
         """Start consuming a queue of an opened scope; messages published before count too."""
         if self._closing is not None:
             raise self._closed_error()

@@ -1,0 +1,89 @@
+"""What one transaction of a ledger takes in, and what it tells afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A message that goes into `queue`."""
+
+    message_id: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A message of `queue` whose handling ended, and what its settling announces."""
+
+    message_id: str
+    queue: str
+    failed: bool = False
+    children: tuple[Announced, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the ledger has of a message."""
+
+    queue: str
+    settled: bool
+    crashes: int
+
+
+@dataclass(slots=True)
+class QueueCount:
+    """Messages of one queue: announced so far, settled of these, failed of those."""
+
+    announced: int = 0
+    settled: int = 0
+    failed: int = 0
+
+    def add(self, other: QueueCount) -> None:
+        """Count what another one counted."""
+        self.announced += other.announced
+        self.settled += other.settled
+        self.failed += other.failed
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeEntry:
+    """A scope as the ledger has it; `counts` has every queue that was ever named."""
+
+    id: int
+    epoch: int
+    publisher: int
+    cursor: int
+    crashed: bool
+    boot: str | None
+    counts: dict[str, QueueCount]
+
+
+@dataclass(slots=True)
+class LedgerBatch:
+    """Changes of one scope that are committed together, in this order.
+
+    Announcements of known messages and settles of settled ones change nothing; a settle that comes
+    before its announcement counts as both.
+    """
+
+    announced: list[Announced] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)
+    unclaimed: list[str] = field(default_factory=list)
+    publisher: int | None = None
+    cursor: int | None = None
+
+
+@dataclass(slots=True)
+class LedgerChanges:
+    """What a batch changed: counts by queue, and of the messages announced by the batch itself those that
+    were `known` before."""
+
+    counts: dict[str, QueueCount] = field(default_factory=dict)
+    known: dict[str, LedgerEntry] = field(default_factory=dict)
+
+    def count(self, queue: str) -> QueueCount:
+        """Return the count of a queue, made on first mention."""
+        return self.counts.setdefault(queue, QueueCount())

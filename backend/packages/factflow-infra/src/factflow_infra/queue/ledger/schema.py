@@ -1,0 +1,12 @@
+"""What the tables of the ledger are today, and how earlier ledgers come there; see `factflow_infra.schema`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from factflow_infra.queue.ledger.tables import metadata
+
+NAME = "queue"
+METADATA = metadata
+HEAD = "0001"
+MIGRATIONS = Path(__file__).with_name("migrations")

@@ -1,0 +1,302 @@
+"""One scope at the broker: its queues, what is published into them, and how a delivery ends.
+
+Every act is made so that a crash at any of its steps leaves a message in the queue rather than none: children
+before the settle event, the event before the acknowledgement, the copy before the original goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from factflow_foundation.crash_points import reach
+from factflow_infra.queue.ledger import ScopeOwner, Settled
+from factflow_infra.queue.ledger.batch import Announced
+from factflow_infra.queue.rabbitmq import naming, settle_event
+from factflow_infra.queue.rabbitmq.consumer import BrokerConsumer
+from factflow_infra.queue.rabbitmq.lane import NOT_BEFORE, REPEAT, Arrived, BrokerLane, Hand
+from factflow_infra.queue.rabbitmq.session import BrokerSession, Outbound
+from factflow_infra.queue.rabbitmq.settle_consumer import SettleConsumer
+from factflow_infra.queue.rabbitmq.subscription import Subscription
+from factflow_protocols.queue import Delivery, MessagePlace, OutgoingMessage, QueueDepth
+
+CATCH_UP_SECONDS = 5.0
+MOST_WAITING = 2_000
+"""Messages sent to wait that are remembered, for whoever asks for one."""
+
+
+class BrokerScope:
+    """Made by `opened`. Its methods raise `QueueUnavailableError` when broker or ledger do not answer; done
+    again, what was done of them changes nothing."""
+
+    def __init__(self, session: BrokerSession, owner: ScopeOwner, now: Callable[[], float]) -> None:
+        self.owner = owner
+        self._session = session
+        self._scope = owner.scope
+        self._now = now
+        self._names = set(owner.entry.counts)
+        self._naming = asyncio.Lock()
+        self._lanes: dict[str, BrokerLane] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._consumers: Counter[str] = Counter()
+        self._delayed: Counter[str] = Counter()
+        self._waiting: dict[str, OutgoingMessage] = {}
+        self._events = SettleConsumer(session, owner, lambda: self._ensure([naming.SETTLED]))
+
+    async def start(self) -> None:
+        """Find what waits for its time, and take in the settles that an earlier owner left."""
+        left = naming.SETTLED in self._names
+        await self._ensure([naming.SETTLED])
+        if left:
+            await self._count_delayed()
+            await self._events.caught_up(CATCH_UP_SECONDS)
+
+    async def end(self) -> None:
+        """Stop consuming; who waits ends with `asyncio.CancelledError`."""
+        self.owner.end()
+        await asyncio.gather(
+            self._events.close(),
+            *(lane.close() for lane in self._lanes.values()),
+            *(subscription.close() for subscription in self._subscriptions.values()),
+        )
+
+    # -- in and out
+
+    def subscribe(self, queue: str, prefetch: int) -> BrokerConsumer:
+        """Start consuming; the broker sends a little more than is asked for, to be ready for takers."""
+        lane = self._lane(queue)
+        self._consumers[queue] += 1
+        some = prefetch + max(prefetch // 4, 1)
+        if queue not in self._subscriptions:
+            self._subscriptions[queue] = Subscription(
+                self._session,
+                naming.broker_name(self._scope, queue),
+                prefetch=some,
+                prepare=lambda: self._ensure([queue]),
+                arrived=lane.arrived,
+                lost=lane.lost,
+                unwanted=lane.unwanted,
+            )
+        self._subscriptions[queue].want(True, some)
+
+        def closed() -> None:
+            self._consumers[queue] -= 1
+            if not self._consumers[queue]:
+                self._subscriptions[queue].want(False)
+
+        return BrokerConsumer(lane, closed)
+
+    async def publish(self, messages: Sequence[OutgoingMessage], cursor: int | None) -> None:
+        """Announce in the ledger, then have the broker confirm; what was known and stands goes as a repeat
+        to where it was announced."""
+        wanted: dict[str, OutgoingMessage] = {}
+        for message in messages:
+            self._session.check_size(message.body)
+            wanted.setdefault(message.message_id, message)
+        if wanted:
+            known = await self.owner.announce(_announced(wanted.values()))
+            reach("queue.broker.announced")
+            fresh = [one for one in wanted.values() if one.message_id not in known]
+            again = [
+                replace(one, queue=known[one.message_id].queue)
+                for one in wanted.values()
+                if one.message_id in known and not known[one.message_id].settled
+            ]
+            await self._send([*fresh, *again], {one.message_id for one in again})
+            reach("queue.broker.published")
+        if cursor is not None:
+            await self.owner.keep_cursor(cursor)
+
+    async def claim(self, delivery: Delivery) -> None:
+        """Note that a message in hand is being handled."""
+        async with self._in_hand(delivery) as hand:
+            if hand is not None and not hand.claimed:
+                await self.owner.claim(delivery.message_id)
+                hand.claimed = True
+
+    async def settle(
+        self, delivery: Delivery, children: Sequence[OutgoingMessage], *, failed: bool
+    ) -> None:
+        """Children confirmed, settle event confirmed, message acknowledged."""
+        message_id, queue = delivery.message_id, delivery.queue
+        async with self._in_hand(delivery) as hand:
+            if hand is None and await self._is_settled(message_id):
+                return
+            again = delivery.repeat or hand is None or hand.tried
+            if hand is not None:
+                hand.tried = True
+            await self._send(children, {one.message_id for one in children} if again else set())
+            reach("queue.broker.children")
+            event = Settled(message_id, queue, failed, tuple(_announced(children)))
+            self.owner.settling(message_id, queue)
+            try:
+                name = naming.broker_name(self._scope, naming.SETTLED)
+                await self._session.publish([Outbound(name, settle_event.encode(event))])
+            except BaseException:
+                self.owner.not_settling(message_id)
+                raise
+            reach("queue.broker.event")
+            lane = self._lane(queue)
+            if hand is not None:
+                await lane.finish(hand)
+            lane.settled(message_id)
+
+    async def put_back(self, delivery: Delivery, body: bytes, not_before: float) -> None:
+        """The next attempt confirmed, this one acknowledged."""
+        async with self._in_hand(delivery) as hand:
+            if hand is None:
+                return
+            await self._take_claim_back(hand)
+            attempt = OutgoingMessage(delivery.queue, delivery.message_id, body, not_before)
+            again = {delivery.message_id} if delivery.repeat else set()
+            await self._send([attempt], again, waited=True)
+            reach("queue.broker.copied")
+            await self._lane(delivery.queue).finish(hand)
+
+    async def release(self, delivery: Delivery) -> None:
+        """Have the broker deliver a message again."""
+        async with self._in_hand(delivery) as hand:
+            if hand is not None:
+                await self._take_claim_back(hand)
+                await self._lane(delivery.queue).finish(hand, requeue=True)
+
+    # -- what it knows
+
+    def depths(self) -> Mapping[str, QueueDepth]:
+        """Return what stands in each queue, from what the ledger counts and this process holds."""
+        names = [name for name in self.owner.queues if not name.startswith("_")]
+        return {
+            name: self._depth(name)
+            for name in dict.fromkeys([*names, *self._lanes, *self._delayed])
+        }
+
+    def place(self, message_id: str, queue: str, crashes: int) -> MessagePlace:
+        """Return where a message that has not settled stands, as far as this process knows."""
+        lane = self._lanes.get(queue)
+        body = lane.found(message_id) if lane is not None else None
+        if lane is not None and message_id in lane.hands:
+            return MessagePlace(queue, "in_flight", body, crashes=crashes)
+        waits = self._waiting.get(message_id)
+        if waits is not None and waits.not_before > self._now():
+            at = waits.not_before
+            return MessagePlace(queue, "delayed", waits.body, not_before=at, crashes=crashes)
+        return MessagePlace(queue, "ready", body, ahead=None, crashes=crashes)
+
+    # -- inside
+
+    def _depth(self, queue: str) -> QueueDepth:
+        lane = self._lanes.get(queue)
+        standing = self.owner.standing(queue)
+        in_flight = min(len(lane.hands) if lane is not None else 0, standing)
+        delayed = min(max(self._delayed[queue], 0), standing - in_flight)
+        return QueueDepth(standing - in_flight - delayed, in_flight, delayed)
+
+    def _lane(self, queue: str) -> BrokerLane:
+        lane = self._lanes.get(queue)
+        if lane is None:
+
+            def due(message_id: str) -> None:
+                self._delayed[queue] -= 1
+                self._waiting.pop(message_id, None)
+
+            lane = self._lanes[queue] = BrokerLane(
+                self._scope,
+                queue,
+                self.owner,
+                now=self._now,
+                not_due=lambda arrived: self._wait_on(queue, arrived),
+                due=due,
+            )
+        return lane
+
+    @asynccontextmanager
+    async def _in_hand(self, delivery: Delivery) -> AsyncIterator[Hand | None]:
+        """Give a message's place in a handler's hands once no other act is under way on it."""
+        hands = self._lane(delivery.queue).hands
+        while (hand := hands.get(delivery.message_id)) is not None:
+            async with hand.turn:
+                if hands.get(delivery.message_id) is hand:
+                    yield hand
+                    return
+        yield None
+
+    async def _is_settled(self, message_id: str) -> bool:
+        if self.owner.under_way(message_id):
+            return True
+        entry = (await self.owner.entries([message_id])).get(message_id)
+        return entry is not None and entry.settled
+
+    async def _take_claim_back(self, hand: Hand) -> None:
+        if hand.claimed:
+            await self.owner.unclaim(hand.arrived.message_id)
+            hand.claimed = False
+
+    async def _send(
+        self, messages: Sequence[OutgoingMessage], repeats: set[str], *, waited: bool = False
+    ) -> None:
+        """Publish; `waited`: the message may be there twice, so the ledger is asked when it arrives."""
+        if not messages:
+            return
+        now = self._now()
+        outbound, names = [], []
+        for one in messages:
+            headers: dict[str, Any] = {REPEAT: True} if one.message_id in repeats else {}
+            name = one.queue
+            if one.not_before > now:
+                name = naming.delay_queue(one.queue, naming.rung(one.not_before - now))
+            if waited or one.not_before > now:
+                headers[NOT_BEFORE] = max(math.ceil(one.not_before * 1_000), 1)
+            names += [one.queue, name]
+            scoped = naming.broker_name(self._scope, name)
+            outbound.append(Outbound(scoped, one.body, one.message_id, headers or None))
+        await self._ensure(names)
+        await self._session.publish(outbound)
+        for one in messages:
+            if waited or one.not_before > now:
+                self._delayed[one.queue] += 1
+                self._waiting[one.message_id] = one
+        while len(self._waiting) > MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+
+    async def _wait_on(self, queue: str, arrived: Arrived) -> None:
+        """Send a message that came from its delay queue too early to the next one."""
+        repeats = {arrived.message_id} if arrived.repeat else set()
+        message = OutgoingMessage(queue, arrived.message_id, arrived.body, arrived.not_before)
+        await self._send([message], repeats, waited=True)
+        self._delayed[queue] -= 1  # it was counted when it set out
+
+    async def _ensure(self, names: Sequence[str]) -> None:
+        """Make queues on first mention. One that the broker lost is not made again: what stood in it is gone,
+        and the execution goes on from its records, in queues of its next generation."""
+        if self._names.issuperset(names):
+            return
+        async with self._naming:
+            missing = [name for name in dict.fromkeys(names) if name not in self._names]
+            await self.owner.name_queues(missing)
+            async with self._session.lent_channel() as channel:
+                for name in missing:
+                    await channel.declare_queue(
+                        naming.broker_name(self._scope, name),
+                        durable=True,
+                        arguments=naming.arguments(self._scope, name, self._session.version),
+                    )
+            self._names.update(missing)
+
+    async def _count_delayed(self) -> None:
+        async with self._session.lent_channel() as channel:
+            for name in list(self._names):
+                queue = naming.delayed_for(name)
+                if queue is None:
+                    continue
+                scoped = naming.broker_name(self._scope, name)
+                declared = await channel.declare_queue(scoped, durable=True, passive=True)
+                self._delayed[queue] += declared.declaration_result.message_count or 0
+
+
+def _announced(messages: Iterable[OutgoingMessage]) -> list[Announced]:
+    return [Announced(one.message_id, one.queue) for one in messages]

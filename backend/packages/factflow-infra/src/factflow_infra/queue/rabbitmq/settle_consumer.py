@@ -1,0 +1,151 @@
+"""Brings a scope's settle events from the broker into its ledger: in batches, and acknowledged only then.
+
+Should the process die between the two, the events come again and change nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from factflow_foundation import logs
+from factflow_foundation.crash_points import reach
+from factflow_infra.queue.ledger import ScopeOwner, Settled
+from factflow_infra.queue.rabbitmq import settle_event
+from factflow_infra.queue.rabbitmq.naming import SETTLED, broker_name
+from factflow_infra.queue.rabbitmq.session import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    BrokerSession,
+    Outbound,
+)
+from factflow_infra.queue.rabbitmq.subscription import Subscription, acknowledge
+from factflow_protocols.errors import QueueError, QueueUnavailableError
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractIncomingMessage
+
+PREFETCH = 500
+"""Events in memory; each may name a thousand children."""
+MOST_ROWS = 5_000
+"""Of one transaction, so that none is long."""
+BYTES_PER_ROW = 64
+"""About what an event has for each message that it names."""
+
+log = logs.logger(__name__)
+
+
+class SettleConsumer:
+    """Runs in the process that owns the scope, and in no other one.
+
+    It stops for good when another process has taken the scope over. While the ledger is in trouble events
+    stay with the broker, and are tried again.
+    """
+
+    def __init__(
+        self, session: BrokerSession, owner: ScopeOwner, prepare: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._session = session
+        self._owner = owner
+        self._name = broker_name(owner.scope, SETTLED)
+        self._arrived: list[AbstractIncomingMessage] = []
+        self._some = asyncio.Event()
+        self._runs = 0
+        self._marks: dict[str, asyncio.Event] = {}
+        self._task = asyncio.create_task(self._run(), name="settle events")
+        self._subscription = Subscription(
+            session,
+            self._name,
+            prefetch=PREFETCH,
+            prepare=prepare,
+            arrived=self._take_in,
+            lost=self._lost,
+        )
+
+    async def caught_up(self, seconds: float) -> bool:
+        """Wait until what the broker has of events by now is in the ledger; False when it takes longer."""
+        token = uuid.uuid4().hex
+        mark = self._marks[token] = asyncio.Event()
+        try:
+            body = settle_event.encode(Settled("", token))
+            await self._session.publish([Outbound(self._name, body)])
+            async with asyncio.timeout(seconds):
+                await mark.wait()
+        except TimeoutError:
+            return False
+        finally:
+            del self._marks[token]
+        return True
+
+    async def close(self) -> None:
+        """Stop; events that are not in the ledger go back to the broker."""
+        self._task.cancel()
+        await asyncio.gather(self._task, self._subscription.close(), return_exceptions=True)
+
+    # -- inside
+
+    def _take_in(self, message: AbstractIncomingMessage) -> None:
+        self._arrived.append(message)
+        self._some.set()
+
+    def _lost(self) -> None:
+        self._runs += 1
+        self._arrived.clear()
+
+    async def _run(self) -> None:
+        while True:
+            self._some.clear()
+            if not self._arrived:
+                await self._some.wait()
+            part, run = self._next_part(), self._runs
+            if part:
+                try:
+                    await self._settle(part, run)
+                except QueueError as error:
+                    log.error("settle events are left to others", reason=error.message)
+                    await self._subscription.close()
+                    return
+
+    def _next_part(self) -> list[AbstractIncomingMessage]:
+        """Take the oldest events, as many as one transaction takes in, by what they weigh."""
+        rows, count = 0, 0
+        for message in self._arrived:
+            rows += 1 + len(message.body) // BYTES_PER_ROW
+            if count and rows > MOST_ROWS:
+                break
+            count += 1
+        part, self._arrived = self._arrived[:count], self._arrived[count:]
+        return part
+
+    async def _settle(self, part: list[AbstractIncomingMessage], run: int) -> None:
+        settled, marks = [], []
+        for message in part:
+            try:
+                event = settle_event.decode(message.body)
+            except msgspec.DecodeError as error:
+                log.error("not a settle event", queue=self._name, reason=str(error))
+                continue
+            if event.message_id:
+                settled.append(event)
+            else:
+                marks.append(event.queue)
+        pause = FIRST_PAUSE
+        while (settled or marks) and run == self._runs:  # marks too: they may be for a newer owner
+            try:
+                await self._owner.settle(settled)
+                break
+            except QueueUnavailableError as error:
+                log.warning("settles wait for the ledger", reason=error.message)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+        if run != self._runs:
+            return  # they come again
+        reach("queue.broker.settled")
+        await acknowledge(part[-1], multiple=True)
+        for token in marks:
+            if token in self._marks:
+                self._marks[token].set()

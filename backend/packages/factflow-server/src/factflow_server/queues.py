@@ -1,0 +1,65 @@
+"""The queue: the embedded one in the data folder, or a broker with a ledger beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import ClassVar
+
+from factflow_foundation.clock import Clock
+from factflow_infra.boot import boot_id
+from factflow_infra.database import sqlite_engine
+from factflow_infra.postgres import postgres_engine
+from factflow_infra.queue.embedded import EmbeddedQueue
+from factflow_protocols.errors import QueueUnavailableError
+from factflow_protocols.queue import QueueProtocol
+from factflow_server.embedded import DataDir
+from factflow_server.settings import ServerSettings, ServerStartError
+
+
+class BrokerUnreachableError(ServerStartError):
+    """The broker that the settings name does not answer, or refuses."""
+
+    code: ClassVar[str] = "broker_unreachable"
+
+    def __init__(self, error: QueueUnavailableError) -> None:
+        super().__init__(
+            error.message,
+            hint="is RabbitMQ running there? FACTFLOW_QUEUE_URL has its address, user, password and vhost",
+        )
+
+
+async def open_queue(
+    settings: ServerSettings, data_dir: DataDir, clock: Clock, stack: contextlib.AsyncExitStack
+) -> QueueProtocol:
+    """Open the queue; it is closed with the stack.
+
+    Raises `QueueUnavailableError` for the embedded one's file, `BrokerUnreachableError` for a broker.
+    """
+    boot = await asyncio.to_thread(boot_id)
+    if settings.queue_url is None:
+        embedded = EmbeddedQueue(data_dir.queue, clock, durability=settings.durability, boot=boot)
+        stack.push_async_callback(embedded.close)
+        await embedded.start()
+        return embedded
+    from factflow_infra.queue.rabbitmq import RabbitQueue  # a start without a broker is quicker
+
+    # The broker forgets what the ledger says is settled, so the ledger survives the machine in any case.
+    if settings.database_url is None:
+        ledger = sqlite_engine(data_dir.queue_ledger, durability="fsync")
+    else:
+        url = settings.database_url.get_secret_value()
+        ledger = postgres_engine(url, application_name="factflow queue ledger")
+    stack.push_async_callback(ledger.dispose)
+    queue = RabbitQueue(
+        settings.queue_url.get_secret_value(),
+        ledger,
+        clock,
+        boot=boot if settings.durability == "os" else None,
+    )
+    stack.push_async_callback(queue.close)
+    try:
+        await queue.start()
+    except QueueUnavailableError as error:
+        raise BrokerUnreachableError(error) from error
+    return queue

@@ -1,0 +1,121 @@
+"""RabbitMQ queues under test, each behind a proxy whose cut plays the death of its process."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import aio_pika
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from factflow_infra.queue.rabbitmq import RabbitQueue
+from factflow_infra.queue.rabbitmq.naming import RUNGS_MS, SETTLED, broker_name, delay_queue
+from factflow_protocols.queue import QueueScope
+from factflow_testing.tcp_proxy import TcpProxy
+from factflow_testing.waiting import eventually
+
+
+def fresh_scope(generation: int = 1) -> QueueScope:
+    """Return a scope that no other test of the shared broker has."""
+    return QueueScope(str(uuid.uuid4()), generation)
+
+
+@dataclass
+class RabbitRig:
+    """The queue under test and its successors, all with one broker and one ledger."""
+
+    url: str
+    ledger: AsyncEngine
+    scopes: list[QueueScope] = field(default_factory=list)
+    names: tuple[str, ...] = ("in", "out", "empty", "elsewhere")
+    queues: list[RabbitQueue] = field(default_factory=list)
+    ledgers: list[AsyncEngine] = field(default_factory=list)
+    proxies: list[TcpProxy] = field(default_factory=list)
+
+    async def make(self) -> RabbitQueue:
+        """Return another queue, which knows nothing of the ones before it."""
+        proxy = TcpProxy.in_front_of(self.url)
+        await proxy.start()
+        self.proxies.append(proxy)
+        ledger = self.ledger.execution_options()  # the same connections, with events of its own
+        queue = RabbitQueue(proxy.url(self.url), ledger)
+        self.queues.append(queue)
+        self.ledgers.append(ledger)
+        return queue
+
+    @property
+    def queue(self) -> RabbitQueue:
+        """Return the newest one."""
+        return self.queues[-1]
+
+    @property
+    def proxy(self) -> TcpProxy:
+        """Return what stands between the newest one and the broker."""
+        return self.proxies[-1]
+
+    async def reopen(self, *, clean: bool) -> RabbitQueue:
+        """A kill is played by cutting the queue off from broker and ledger, for good."""
+        if not clean:
+            self.proxy.cut()
+            event.listen(self.ledgers[-1].sync_engine, "begin", _refuse)
+        await self.queue.close()
+        if not clean:
+            await self.unconsumed()
+        return await self.make()
+
+    async def unconsumed(self) -> None:
+        """Wait until the broker has noticed that nobody consumes any more."""
+
+        async def nobody() -> bool:
+            found = await self.at_broker([*self.names, SETTLED])
+            return not any(consumers for consumers, _ in found.values())
+
+        await eventually(nobody)
+
+    async def made(self, name: str) -> None:
+        """Wait until the broker has a queue of this name, and somebody who consumes it."""
+
+        async def consumed() -> bool:
+            return (await self.at_broker([name])).get(name, (0, 0))[0] > 0
+
+        await eventually(consumed)
+
+    async def at_broker(self, names: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
+        """Return consumers and ready messages of those of the scopes' queues that the broker has."""
+        found = {}
+        async with await aio_pika.connect(self.url) as connection:
+            channel = await connection.channel()
+            for scope in self.scopes:
+                for name in names or self._all_names:
+                    try:
+                        queue = await channel.get_queue(broker_name(scope, name), ensure=True)
+                    except aio_pika.exceptions.ChannelNotFoundEntity:
+                        channel = await connection.channel()
+                        continue
+                    result = queue.declaration_result
+                    found[name] = (result.consumer_count or 0, result.message_count or 0)
+        return found
+
+    async def close(self) -> None:
+        """Delete what the scopes have at the broker, and end every queue."""
+        for queue in self.queues:
+            await queue.close()
+        for proxy in self.proxies:
+            await proxy.close()
+        async with await aio_pika.connect(self.url) as connection:
+            channel = await connection.channel()
+            for scope in self.scopes:
+                for name in self._all_names:
+                    await channel.queue_delete(broker_name(scope, name))
+
+    @property
+    def _all_names(self) -> list[str]:
+        delays = [delay_queue(name, rung) for name in self.names for rung in RUNGS_MS]
+        return [*self.names, SETTLED, *delays]
+
+
+def _refuse(_: Connection) -> None:
+    raise SQLAlchemyError("cut off from the ledger")
