@@ -62,7 +62,7 @@ async def open_database(
 
     Raises `DatabaseUnusableError`, `DatabaseNewerError`, `DatabaseLockedError`.
     """
-    where = settings.shown_database_url or str(data_dir.database)
+    where = where_of(settings)
     try:
         if settings.database_url is not None:
             return await _open_postgres(settings.database_url.get_secret_value(), where, stack)
@@ -74,6 +74,11 @@ async def open_database(
         return Database(engine, reads)
     except (SQLAlchemyError, OSError) as error:
         raise DatabaseUnusableError(where, error) from error
+
+
+def where_of(settings: ServerSettings) -> str:
+    """Return where the database is, as it may be shown."""
+    return settings.shown_database_url or str(DataDir.at(settings.data_dir).database)
 
 
 async def _open_postgres(url: str, where: str, stack: contextlib.AsyncExitStack) -> Database:
