@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,11 +13,12 @@ from factflow_execution import schema as execution_schema
 from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.database_trouble import reason_of
 from factflow_infra.database import sqlite_engine, sqlite_reader
-from factflow_infra.database_lock import DatabaseLock
-from factflow_infra.postgres import postgres_engine
 from factflow_infra.schema import bring_up_to_date
 from factflow_server.embedded import DataDir
 from factflow_server.settings import ServerSettings, ServerStartError
+
+if TYPE_CHECKING:
+    from factflow_infra.database_lock import DatabaseLock
 
 _HINTS = {
     "disk is full": "free some space there",
@@ -82,6 +83,9 @@ def where_of(settings: ServerSettings) -> str:
 
 
 async def _open_postgres(url: str, where: str, stack: contextlib.AsyncExitStack) -> Database:
+    from factflow_infra.database_lock import DatabaseLock
+    from factflow_infra.postgres import postgres_engine
+
     engine = postgres_engine(url)
     stack.push_async_callback(engine.dispose)
     async with engine.connect():
