@@ -10,6 +10,7 @@ import pytest
 
 from factflow_execution.errors import LaunchFailedError
 from factflow_testing.platform import platform_in
+from factflow_testing.postgres_schemas import needs_file
 from factflow_testing.waiting import eventually
 
 ADAPTERS = """\
@@ -44,6 +45,7 @@ init_message: {route: r, payload: {n: 1}}
 """
 
 
+@needs_file
 @pytest.mark.long
 async def test_a_failed_start_is_refused_at_once_and_noted_when_the_database_takes_it(
     tmp_path: Path,

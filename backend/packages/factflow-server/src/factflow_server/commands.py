@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--data-dir", type=Path, help="that folder (default ./.factflow)")
     serve.add_argument(
         "--database-url",
-        help="postgresql://USER@HOST/DATABASE for configs and executions (default: a file in the data "
+        help="postgresql://USER@HOST/DATABASE for all tables (default: files in the data "
         "folder); a password here can be seen by other users of the machine",
     )
     serve.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,16 +14,18 @@ from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.database_trouble import reason_of
 from factflow_foundation.changes import Changes
 from factflow_infra.database import sqlite_engine, sqlite_reader
-from factflow_infra.database_lock import DatabaseLock
-from factflow_infra.postgres import postgres_engine
 from factflow_infra.schema import bring_up_to_date
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_server.embedded import DataDir
 from factflow_server.settings import ServerSettings, ServerStartError
 
+if TYPE_CHECKING:
+    from factflow_infra.database_lock import DatabaseLock
+
 LINEAGE_READERS = 4
 """Connections to PostgreSQL that read lineage."""
+
 _HINTS = {
     "disk is full": "free some space there",
     "Connect call failed": "is PostgreSQL running there? FACTFLOW_DATABASE_URL says where it is looked for",
@@ -67,7 +69,7 @@ async def open_database(
 
     Raises `DatabaseUnusableError`, `DatabaseNewerError`, `DatabaseLockedError`.
     """
-    where = settings.shown_database_url or str(data_dir.database)
+    where = where_of(settings)
     try:
         if settings.database_url is not None:
             return await _open_postgres(settings.database_url.get_secret_value(), where, stack)
@@ -89,6 +91,8 @@ async def open_lineage(
         writing = sqlite_engine(data_dir.lineage, many_writes=True)
         reading = sqlite_engine(data_dir.lineage, read_only=True)
     else:
+        from factflow_infra.postgres import postgres_engine
+
         url = settings.database_url.get_secret_value()
         writing = postgres_engine(url, application_name="factflow lineage writer", pool_size=1)
         reading = postgres_engine(
@@ -102,7 +106,15 @@ async def open_lineage(
     return lineage, PipelineLineageRepository(reading)
 
 
+def where_of(settings: ServerSettings) -> str:
+    """Return where the database is, as it may be shown."""
+    return settings.shown_database_url or str(DataDir.at(settings.data_dir).database)
+
+
 async def _open_postgres(url: str, where: str, stack: contextlib.AsyncExitStack) -> Database:
+    from factflow_infra.database_lock import DatabaseLock
+    from factflow_infra.postgres import postgres_engine
+
     engine = postgres_engine(url)
     stack.push_async_callback(engine.dispose)
     async with engine.connect():

@@ -9,7 +9,6 @@ from typing import ClassVar
 from factflow_foundation.clock import Clock
 from factflow_infra.boot import boot_id
 from factflow_infra.database import sqlite_engine
-from factflow_infra.postgres import postgres_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
 from factflow_protocols.errors import QueueUnavailableError
 from factflow_protocols.queue import QueueProtocol
@@ -48,6 +47,8 @@ async def open_queue(
     if settings.database_url is None:
         ledger = sqlite_engine(data_dir.queue_ledger, durability="fsync")
     else:
+        from factflow_infra.postgres import postgres_engine
+
         url = settings.database_url.get_secret_value()
         ledger = postgres_engine(url, application_name="factflow queue ledger")
     stack.push_async_callback(ledger.dispose)

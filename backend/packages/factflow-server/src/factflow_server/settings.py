@@ -50,8 +50,8 @@ class ServerSettings(BaseSettings):
     allow_private_networks: bool = False
     durability: Literal["os", "fsync"] = "os"
     database_url: SecretStr | None = None
-    """PostgreSQL for configs and executions, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; `factflow.db`
-    in the data folder when it is not given."""
+    """PostgreSQL for all tables, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; files in the data folder
+    when it is not given."""
     queue_url: SecretStr | None = None
     """RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; `embedded`, or none: the queue in the data folder."""
     storage_uri: str | None = None

@@ -8,9 +8,11 @@ import os
 import socket
 from collections.abc import AsyncIterator
 
+from factflow_execution.database_trouble import DATABASE_TROUBLE
 from factflow_foundation import interpreter, logs
 from factflow_server.app import create_app
 from factflow_server.container import Container, open_container
+from factflow_server.databases import DatabaseUnusableError, where_of
 from factflow_server.serving import Server, Signals, listen, url_of
 from factflow_server.settings import ServerSettings
 from factflow_server.validation import check_shipped
@@ -50,6 +52,8 @@ def serve(settings: ServerSettings) -> int:
             asyncio.run(_serve(settings, listener))
         except asyncio.CancelledError:
             return EXIT_STOPPED_EARLY
+        except DATABASE_TROUBLE as error:  # it went between opening and being ready
+            raise DatabaseUnusableError(where_of(settings), error) from error
     return 0
 
 

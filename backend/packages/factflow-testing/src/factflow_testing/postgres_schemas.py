@@ -25,6 +25,10 @@ SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
 PREFIX = "factflow_test_"
 CONNECT_SECONDS = 5.0
 
+needs_file = pytest.mark.skipif(
+    bool(os.environ.get("FACTFLOW_TEST_DATABASE_URL")), reason="is about the database's file"
+)
+
 _made: dict[str, str] = {}  # URLs by the names of the schemas there
 
 

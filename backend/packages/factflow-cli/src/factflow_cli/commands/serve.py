@@ -41,8 +41,8 @@ def serve(
         typer.Option(
             "--database-url",
             metavar="URL",
-            help="postgresql://USER@HOST/DATABASE for configs and executions; with a password rather in "
-            "the file or the variable [default: a file in the data folder]",
+            help="postgresql://USER@HOST/DATABASE for all tables; with a password rather in "
+            "the file or the variable [default: files in the data folder]",
         ),
     ] = None,
     host: Annotated[

@@ -1,4 +1,4 @@
-"""What the tables of the ledger are today, and how earlier ledgers come there; see `factflow_infra.schema`."""
+"""The ledger's tables as they are today, and how earlier ledgers come there (`factflow_infra.schema`)."""
 
 from __future__ import annotations
 
