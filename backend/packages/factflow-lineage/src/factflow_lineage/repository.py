@@ -184,11 +184,14 @@ def _fold_all_letters(connection: Any, _record: Any) -> None:
 
 def _plan_for_few_rows(connection: Any, _record: Any) -> None:
     """Tell PostgreSQL to plan each question anew, and for few rows that are found by index, as all of ours
-    are. Planning costs less than a millisecond; a plan made while the tables were small, or one that joins
-    a table from end to end, may cost a second. So does compiling plans, which it does for large ones, and
-    takes any for large in which it has to use what is switched off."""
-    off = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
-    settings = ["plan_cache_mode = force_custom_plan", *(f"{way} = off" for way in off)]
+    are: it takes recursive queries to find thousands. Planning costs less than a millisecond; a plan made
+    while the tables were small, or one that reads a table or an index from end to end, may cost a second. So
+    does compiling plans, and any that has to use what is switched off seems large enough for it."""
+    ways = ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "material")
+    settings = [
+        *("plan_cache_mode = force_custom_plan", "jit = off"),
+        *("max_parallel_workers_per_gather = 0", *(f"enable_{way} = off" for way in ways)),
+    ]
     statements = "; ".join(f"SET {setting}" for setting in settings)
     connection.run_async(lambda driver: driver.execute(statements))
 
