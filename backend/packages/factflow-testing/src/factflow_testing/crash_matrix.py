@@ -138,7 +138,11 @@ def check(case: Case, folder: Path, *, queue_lost: bool, packed: bool = False) -
 
     With `queue_lost` the queue's file is deleted in between; with `packed` the storage is.
     """
-    evidence = Evidence(folder, packed=packed)
+    check_by(Evidence(folder, packed=packed), case, queue_lost=queue_lost)
+
+
+def check_by(evidence: Evidence, case: Case, *, queue_lost: bool) -> None:
+    """Check a case with the store that the evidence knows."""
     if case.leads_there is replaying:
         _run_calmly(evidence)
     if case.leads_there is recovering:
