@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,16 @@ def test_other_uris_are_refused_with_what_to_write(uri: str, reason: str) -> Non
     with pytest.raises(StorageUriError, match=reason) as caught:
         create_storage_provider(uri)
     assert caught.value.hint
+
+
+def test_folders_need_no_s3_library(tmp_path: Path) -> None:
+    """It takes its time and memory only where it is used."""
+    program = (
+        "import sys, factflow_infra.storage as storage\n"
+        f"storage.create_storage_provider({tmp_path.as_uri()!r})\n"
+        "sys.exit('obstore' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_refusal_shows_no_credentials() -> None:

@@ -174,7 +174,7 @@ def test_uri_names_bucket_and_prefix(s3_server: S3Server, monkeypatch: pytest.Mo
     for uri, bucket, prefix in (
         ("s3://bucket", "bucket", ""),
         ("s3://bucket/", "bucket", ""),
-        ("s3://my.bucket-1/a/b%20c/", "my.bucket-1", "a/b c"),
+        ("s3://my.bucket-1/a/b%2Bc/", "my.bucket-1", "a/b+c"),
     ):
         assert parse_storage_uri(uri) == BucketAddress(bucket, prefix)
     assert BucketAddress("bucket", "").uri == "s3://bucket"
@@ -191,6 +191,9 @@ def test_uri_names_bucket_and_prefix(s3_server: S3Server, monkeypatch: pytest.Mo
         ("s3://", "not the name of an S3 bucket"),
         ("s3://b_/x", "not the name of an S3 bucket"),
         ("s3://bucket/a//b", "prefix"),
+        ("s3://bucket/a%20b", "spaces"),
+        ("s3://bucket/~me", "tildes"),
+        ("s3://fast--use1-az4--x-s3/a", "directory bucket"),
         ("s3://bucket/../b", "prefix"),
         ("s3://bucket?region=x", "neither"),
         ("s3://KEY:hush@bucket/x", "no credentials"),

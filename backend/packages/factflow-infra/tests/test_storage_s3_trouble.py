@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -13,9 +14,11 @@ from factflow_infra.storage.s3 import connection
 from factflow_infra.storage.s3.connection import ConditionalPutMissingError
 from factflow_infra.storage.s3.provider import S3StorageProvider
 from factflow_protocols.errors import ObjectExistsError, StorageUnavailableError
+from factflow_protocols.storage import RecordInfo
 from factflow_testing.s3_proxy import Fault, S3Proxy
 from factflow_testing.s3_server import CREDENTIALS, S3Server
 from factflow_testing.storage_contract import MESSAGE, STAGE, keys_of
+from factflow_testing.storage_rig import FINE_KEYS
 
 
 @pytest.fixture
@@ -203,6 +206,38 @@ def test_an_endpoint_that_is_none_is_refused_without_a_secret(url: str) -> None:
             {**CREDENTIALS, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_S3": url},
         )
     assert "hush" not in caught.value.message + caught.value.hint
+
+
+async def test_requests_are_signed_as_the_server_expects_and_wrong_keys_are_told() -> None:
+    """Whatever is in the keys, and in where a page begins."""
+    with S3Server() as server:
+        bucket = server.make_bucket()
+        keys = server.demand_signatures()
+        store = opened(server, bucket, **keys)
+        names = [f"signed/{key}" for key in [*FINE_KEYS.values(), "m~2.html", "m~3.html", "m~x"]]
+        for name in names:
+            await store.write(name, b"x")
+            assert await store.read(name) == b"x"
+            assert await store.exists(name)
+        names.sort()
+        assert await keys_of(store, "") == names
+        await store.write("signed/m", None, {"n": 1})
+        beside = ("signed/m~2.html", "signed/m~3.html")
+        assert [item async for item in store.list_records("signed")] == [
+            RecordInfo("signed/m", beside)
+        ]
+        for before, name in pairwise(names):
+            assert [info.key for info in await store.page("", after=before, limit=1)] == [name]
+        await store.delete_prefix("signed")
+        assert await keys_of(store, "") == await keys_of(store, "", records=True) == []
+        for wrong, code in (
+            ({"AWS_SECRET_ACCESS_KEY": "hush"}, "SignatureDoesNotMatch"),
+            ({"AWS_ACCESS_KEY_ID": "AKIANOBODY"}, "InvalidAccessKeyId"),
+        ):
+            with pytest.raises(StorageUnavailableError, match=code) as caught:
+                opened(server, bucket, **(keys | wrong))
+            assert "hush" not in caught.value.message + caught.value.hint
+            assert "AWS_SECRET_ACCESS_KEY" in caught.value.hint
 
 
 def test_missing_credentials_are_told(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

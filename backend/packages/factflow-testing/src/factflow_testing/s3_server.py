@@ -1,10 +1,12 @@
 """A server that speaks S3, as a process of its own on loopback: moto, which keeps all in memory.
 
-It does what S3 does, conditional writes too, some hundreds of requests a second, and checks no signature.
+It does what S3 does, conditional writes too, some hundreds of requests a second. Signatures are checked once
+that is demanded.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -63,6 +65,36 @@ class S3Server:
         answer = httpx2.put(f"{self.url}/{bucket}", trust_env=False)
         assert answer.is_success, answer.text
         return bucket
+
+    def demand_signatures(self) -> dict[str, str]:
+        """From now on check the signature of every request; return the credentials that are good."""
+        user = {"UserName": "tests"}
+        self._ask_iam("CreateUser", user)
+        answer = self._ask_iam("CreateAccessKey", user)
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+        }
+        self._ask_iam(
+            "PutUserPolicy", {**user, "PolicyName": "all", "PolicyDocument": json.dumps(policy)}
+        )
+        reset = httpx2.post(f"{self.url}/moto-api/reset-auth", content=b"0", trust_env=False)
+        assert reset.is_success, reset.text
+        found = re.search(r"<AccessKeyId>(.+?)<.*<SecretAccessKey>(.+?)<", answer, re.DOTALL)
+        assert found, answer
+        return {"AWS_ACCESS_KEY_ID": found[1], "AWS_SECRET_ACCESS_KEY": found[2]}
+
+    def _ask_iam(self, action: str, fields: dict[str, str]) -> str:
+        answer = httpx2.post(
+            self.url,
+            data={"Action": action, "Version": "2010-05-08", **fields},
+            headers={
+                "Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/iam/aws4_request"
+            },
+            trust_env=False,
+        )
+        assert answer.is_success, answer.text
+        return str(answer.text)
 
     def environment(self, url: str | None = None) -> dict[str, str]:
         """Return the variables with which a store finds this server, or the one at `url`."""

@@ -52,6 +52,11 @@ _FOLDER_HINT = (
 )
 _HINT = f"{_FOLDER_HINT}; or s3://bucket/prefix"
 _BUCKET_HINT = "write s3://bucket/prefix; credentials and endpoint come from AWS_… variables"
+SIGNED_IN_TWO_WAYS = r"[ ~*]"
+"""Signs that the S3 library sends in one way in a query and signs in another. AWS takes both for the same; of
+the servers that speak its protocol, not all do."""
+_UNORDERED = "--x-s3"
+"""How the names of directory buckets end, whose listings are in no order."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 """What S3 takes, and what older buckets have."""
 
@@ -96,7 +101,17 @@ def _bucket(uri: str, parts: SplitResult) -> BucketAddress:
         raise StorageUriError(
             f"{parts.netloc!r} is not the name of an S3 bucket", hint=_BUCKET_HINT
         )
+    if parts.netloc.endswith(_UNORDERED):
+        raise StorageUriError(
+            f"{parts.netloc!r} is a directory bucket, whose listings have no order",
+            hint="name a general purpose bucket",
+        )
     prefix = unquote(parts.path).strip("/")
+    if re.search(SIGNED_IN_TWO_WAYS, prefix):
+        raise StorageUriError(
+            "the prefix of an s3:// storage URI has no spaces, tildes and asterisks",
+            hint="choose another one: not every server takes signed requests with them",
+        )
     try:
         return BucketAddress(parts.netloc, check_key(prefix) if prefix else "")
     except KeyRefusedError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
+from factflow_infra.storage.address import SIGNED_IN_TWO_WAYS
 from factflow_infra.storage.s3.connection import PATIENCE, READ_SECONDS, Connection
 from factflow_infra.storage.s3.trouble import code_of, is_passing, is_unanswered, silence, status_of
 from factflow_protocols.errors import ObjectNotFoundError, StorageError
@@ -128,12 +130,15 @@ class Bucket:
     async def listing(self, folder: str, *, after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """Yield the objects below a folder ('' is all), those behind a name if one is given, in the order
         of their names, some at a time."""
+        # Cut short where servers would not agree on the signature; what that brings back is left out.
+        start = re.split(SIGNED_IN_TWO_WAYS, after, maxsplit=1)[0]
         try:
             chunks = obstore.list(
-                self._reads, folder or None, offset=after or None, chunk_size=NAMES_AT_ONCE
+                self._reads, folder or None, offset=start or None, chunk_size=NAMES_AT_ONCE
             )
             async for chunk in chunks:
-                yield [_info(found) for found in chunk]
+                infos = [_info(found) for found in chunk]
+                yield infos if start == after else [info for info in infos if info.key > after]
         except _LIBRARY as error:
             raise self._connection.trouble(error, folder) from error
 
