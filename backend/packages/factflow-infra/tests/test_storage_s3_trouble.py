@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from factflow_infra.storage.s3.connection import ConditionalPutMissingError
 from factflow_infra.storage.s3.provider import S3StorageProvider
 from factflow_protocols.errors import ObjectExistsError, StorageUnavailableError
 from factflow_protocols.storage import RecordInfo
-from factflow_testing.s3_proxy import Fault, S3Proxy
+from factflow_testing.s3_proxy import Asked, Fault, S3Proxy
 from factflow_testing.s3_server import CREDENTIALS, S3Server
 from factflow_testing.storage_contract import MESSAGE, STAGE, keys_of
 from factflow_testing.storage_rig import FINE_KEYS
@@ -143,12 +144,34 @@ async def test_a_server_that_is_silent_is_given_up(
     assert (await store.metadata(MESSAGE))["output_key"] == name
 
 
+async def test_a_large_upload_has_the_time_its_size_takes(
+    s3_server: S3Server, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer comes before the last byte has gone."""
+    monkeypatch.setattr(connection, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(requests, "READ_SECONDS", 0.2)
+    store = opened(s3_server, s3_server.make_bucket(), proxy.url)
+    proxy.asked.clear()
+    go_on = threading.Event()
+
+    def hold_up(asked: Asked) -> None:
+        go_on.wait(60)
+
+    proxy.fault = hold_up
+    upload = asyncio.create_task(store.write(MESSAGE, bytes(8 * requests.SLOWEST_BYTES_PER_SECOND)))
+    done, _ = await asyncio.wait({upload}, timeout=1)
+    go_on.set()
+    assert not done
+    assert await upload == MESSAGE
+    assert dict(proxy.asked) == {"PUT": 1}
+
+
 async def test_no_more_than_the_bound_is_asked_at_once(
     store: S3StorageProvider, proxy: S3Proxy
 ) -> None:
     most = 0
 
-    def look(asked: object) -> None:
+    def look(asked: Asked) -> None:
         nonlocal most
         most = max(most, proxy.under_way)
 
@@ -166,7 +189,7 @@ def test_a_server_that_ignores_the_condition_is_refused_at_once(
             opened(s3_server, s3_server.make_bucket(), proxy.url)
     assert proxy.url in caught.value.message
     proxy.unconditional = False
-    proxy.break_once("PUT", "create-only", Fault(status=501, code="NotImplemented"))
+    proxy.fault = lambda asked: Fault(status=501) if asked.method == "PUT" else None
     with pytest.raises(ConditionalPutMissingError):
         opened(s3_server, s3_server.make_bucket(), proxy.url)
 

@@ -81,7 +81,7 @@ class Bucket:
                 found = await obstore.head_async(self._reads, name)
                 if found["size"]:
                     return False
-                await obstore.put_async(self._writes, name, data, mode={"e_tag": found["e_tag"]})
+                await obstore.put_async(self._reads, name, data, mode={"e_tag": found["e_tag"]})
         except (FileNotFoundError, PreconditionError):
             return False
         except _LIBRARY as error:

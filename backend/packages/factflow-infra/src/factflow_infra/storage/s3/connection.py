@@ -28,7 +28,8 @@ PATIENCE = timedelta(seconds=5)
 """After so long nothing is tried again: whoever called holds, and says so."""
 READ_RETRIES = 3
 UNLIMITED = timedelta(days=1)
-"""Of one request in all: a large object takes its time. Writes have limits of their own."""
+"""Of one request in all: a large object takes its time. Of writes also until an answer comes, which follows
+the last byte that was sent: who writes sets a limit by the size."""
 SETTINGS: dict[str, _Setting] = {
     "AWS_DEFAULT_REGION": "region",
     "AWS_REGION": "region",
@@ -84,7 +85,7 @@ def connect(address: BucketAddress, environment: Mapping[str, str]) -> Connectio
         if environment.get(name):
             config[setting] = environment[name]
 
-    def client(retries: int) -> S3Store:
+    def client(retries: int, silence: timedelta) -> S3Store:
         return S3Store(
             address.bucket,
             prefix=address.prefix or None,
@@ -92,13 +93,18 @@ def connect(address: BucketAddress, environment: Mapping[str, str]) -> Connectio
             client_options={
                 "allow_http": endpoint is not None and endpoint.startswith("http:"),
                 "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-                "read_timeout": timedelta(seconds=READ_SECONDS),
+                "read_timeout": silence,
                 "timeout": UNLIMITED,
             },
             retry_config={"max_retries": retries, "retry_timeout": PATIENCE},
         )
 
-    return Connection(address, shown_endpoint(endpoint), client(READ_RETRIES), client(0))
+    return Connection(
+        address,
+        shown_endpoint(endpoint),
+        client(READ_RETRIES, timedelta(seconds=READ_SECONDS)),
+        client(0, UNLIMITED),
+    )
 
 
 def check_bucket(connection: Connection) -> None:
@@ -113,7 +119,7 @@ def check_bucket(connection: Connection) -> None:
         raise connection.trouble(error) from error
     for _ in range(2):  # the first one makes it, if need be
         try:
-            obstore.put(connection.writes, PROBE, b"", mode="create")
+            obstore.put(connection.reads, PROBE, b"", mode="create")
         except AlreadyExistsError:
             return
         except (BaseError, OSError, NotImplementedError) as error:
