@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from factflow_infra.storage.factory import StorageUriError, create_storage_provider
+from factflow_infra.storage.address import StorageUriError
+from factflow_infra.storage.factory import create_storage_provider
 from factflow_server.settings import ServerSettings
 
 SETTING = "storage_uri"

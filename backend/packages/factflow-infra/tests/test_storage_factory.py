@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage.factory import StorageUriError, create_storage_provider
+from factflow_infra.storage.address import StorageUriError
+from factflow_infra.storage.factory import create_storage_provider
 from factflow_infra.storage.filesystem import FilesystemStorageProvider
 from factflow_infra.storage.packed.provider import PackedStorageProvider
 from factflow_infra.storage.packed_marker import StorageLayoutError
@@ -68,6 +71,16 @@ def test_other_uris_are_refused_with_what_to_write(uri: str, reason: str) -> Non
     with pytest.raises(StorageUriError, match=reason) as caught:
         create_storage_provider(uri)
     assert caught.value.hint
+
+
+def test_folders_need_no_s3_library(tmp_path: Path) -> None:
+    """It takes its time and memory only where it is used."""
+    program = (
+        "import sys, factflow_infra.storage.factory as storage\n"
+        f"storage.create_storage_provider({tmp_path.as_uri()!r})\n"
+        "sys.exit('obstore' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_refusal_shows_no_credentials() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tarfile
@@ -13,6 +14,7 @@ import pytest
 from factflow_infra.storage.factory import create_storage_provider
 from factflow_protocols.storage import StorageProtocol
 from factflow_server.storage_archive import SUMMARY, Selection, archive
+from factflow_testing.faulty_storage import FaultyStorage
 
 PREFIX = "executions/e1"
 LONG = f"{PREFIX}/a/b/{'m' * 150}"
@@ -54,6 +56,24 @@ async def test_an_archive_holds_objects_and_records(store: StorageProtocol) -> N
     assert record == {"outcome": "failed", "why": 'Grüße "x"'}
     counts = {"objects": 3, "records": 1, "left_out_count": 0, "missing_count": 0}
     assert summary == {**counts, "left_out": [], "missing": []}
+
+
+class SlowStorage(FaultyStorage):
+    """Answers reads once as many as there are objects have been asked for, as a bucket is slow for each."""
+
+    def __init__(self, real: StorageProtocol) -> None:
+        super().__init__(real)
+        self._all = asyncio.Barrier(len(OBJECTS))
+
+    async def read(self, key: str) -> bytes:
+        await self._all.wait()
+        return await super().read(key)
+
+
+async def test_objects_are_read_together(store: StorageProtocol) -> None:
+    async with asyncio.timeout(20):
+        found = await members(SlowStorage(store), PREFIX)
+    assert {name: found[name] for name in OBJECTS} == OBJECTS
 
 
 async def test_an_archive_of_the_whole_store_and_of_nothing(store: StorageProtocol) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from factflow_infra.storage.factory import StorageUriError
+from factflow_infra.storage.address import StorageUriError
 from factflow_infra.storage.packed_marker import StorageLayoutError
 from factflow_protocols.errors import FactflowError
 from factflow_server.settings import ServerSettings

@@ -137,6 +137,9 @@ def _trip_error(trip: Row) -> list[str]:
     return [str(trip["error"])] if trip.get("error") else []
 
 
+_KINDS = {"packed": "packed", "s3": "in a bucket"}
+
+
 def draw_storage(answer: Row, executions: Sequence[Row], databases: Sequence[Row]) -> None:
     """Print the disk, the databases, and the executions by size."""
     columns = (
@@ -150,7 +153,7 @@ def draw_storage(answer: Row, executions: Sequence[Row], databases: Sequence[Row
         Column("COUNTED", lambda row: moment(row.get("counted_at")), whole=True, keep=7),
     )
     free, total = size(answer.get("disk_free")), size(answer.get("disk_total"))
-    kind = "packed" if answer.get("kind") == "packed" else "plain files"
+    kind = _KINDS.get(str(answer.get("kind")), "plain files")
     print_facts(
         [
             ("disk", f"{free} free of {total}"),

@@ -90,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         "--durability", choices=["os", "fsync"], help="fsync also survives power loss (default os)"
     )
     serve.add_argument(
-        "--storage-uri", help="file://PATH or packed://PATH (default: storage/ in the data folder)"
+        "--storage-uri",
+        help="file://PATH, packed://PATH or s3://BUCKET/PREFIX (default: storage/ in the data folder)",
     )
     serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     serve.add_argument("--max-concurrent-executions", type=int, help="default 12")

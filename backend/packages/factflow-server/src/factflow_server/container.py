@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
@@ -40,9 +41,11 @@ from factflow_execution.why.service import WhyService
 from factflow_foundation import logs
 from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
+from factflow_infra.storage.address import BucketAddress, FolderAddress, StorageAddress
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
-from factflow_infra.storage.factory import create_storage_provider, parse_storage_uri
+from factflow_infra.storage.factory import create_storage_provider
+from factflow_infra.storage.s3.endpoint import endpoint_of, shown_endpoint
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_protocols.storage import StorageProtocol
 from factflow_replay.recovery.manager import RecoveryManager
@@ -138,14 +141,14 @@ async def _join(
     loader = PipelineConfigLoader(registry)
     opened = await open_database(settings, data_dir, stack)
     database, reads = opened.engine, opened.reads
-    storage_uri = choose_storage(data_dir, settings.storage_uri)
+    address = choose_storage(data_dir, settings.storage_uri)
     storage = create_storage_provider(
-        storage_uri,
+        address,
         durability=settings.durability,
         writer="process",
         keep_open=[lock.fileno()],
     )
-    note_storage(data_dir, storage_uri)
+    note_storage(data_dir, address)
     if settings.commit_journal is not None:
         storage = JournalledStorage(storage, settings.commit_journal)
     stack.push_async_callback(storage.close)
@@ -237,7 +240,7 @@ async def _join(
             clock=clock,
             database=opened,
             storage=storage,
-            storage_scheme=storage_uri.partition(":")[0],
+            storage_place=_storage_place(address),
             queue=queue,
             lineage=lineage,
             lineage_repository=lineage_repository,
@@ -288,22 +291,21 @@ async def _join(
         ),
         archives=ArchiveJobs(storage, data_dir.archives),
         storage_reports=_storage_reports(
-            storage_uri, data_dir, UsageCounter(usages, storage, clock), executions, clock
+            address, data_dir, UsageCounter(usages, storage, clock), executions, clock
         ),
     )
 
 
 def _storage_reports(
-    storage_uri: str,
+    address: StorageAddress,
     data_dir: DataDir,
     counter: UsageCounter,
     executions: ExecutionService,
     clock: Clock,
 ) -> StorageReports:
-    kind, root = parse_storage_uri(storage_uri)
     return StorageReports(
-        kind=kind,
-        root=root,
+        kind=address.kind,
+        root=address.folder if isinstance(address, FolderAddress) else data_dir.root,
         data_dir=data_dir,
         usages=counter.usages,
         counter=counter,
@@ -311,3 +313,11 @@ def _storage_reports(
         deletions=executions.deletions,
         clock=clock,
     )
+
+
+def _storage_place(address: StorageAddress) -> dict[str, str]:
+    """Return what people are told about where the store is; a bucket lies elsewhere than it seems."""
+    if not isinstance(address, BucketAddress):
+        return {"kind": address.kind}
+    endpoint = shown_endpoint(endpoint_of(os.environ))
+    return {"kind": address.kind, "uri": address.uri, "endpoint": endpoint}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from sqlalchemy import text
@@ -37,6 +37,9 @@ _HINTS = {
     "queue": "factflow system mq-diagnostic tells which step fails; " + _SILENT,
     "storage": "routes hold until it answers, and go on by themselves; " + _SILENT,
 }
+_BUCKET_HINT = (
+    "routes hold until it answers, and go on by themselves; look at the network and that server"
+)
 
 
 class HealthService:
@@ -50,7 +53,7 @@ class HealthService:
         clock: Clock,
         database: Database,
         storage: StorageProtocol,
-        storage_scheme: str,
+        storage_place: Mapping[str, str],
         queue: QueueProtocol,
         lineage: LineageService,
         lineage_repository: PipelineLineageRepository,
@@ -63,7 +66,7 @@ class HealthService:
         self._clock = clock
         self._database = database
         self._storage = storage
-        self._storage_scheme = storage_scheme
+        self._storage_place = storage_place
         self._queue = queue
         self._lineage = lineage
         self._lineage_repository = lineage_repository
@@ -129,8 +132,11 @@ class HealthService:
         )
 
     async def _storage_component(self) -> Component:
-        answer = await _ask("storage", self._ask_storage)
-        details: dict[str, int | float | str | bool | None] = {"kind": self._storage_scheme}
+        endpoint = self._storage_place.get("endpoint")
+        answer = await _ask("storage", self._ask_storage, of=endpoint)
+        if endpoint and answer.hint == _HINTS["storage"]:
+            answer = replace(answer, hint=_BUCKET_HINT)
+        details: dict[str, int | float | str | bool | None] = {**self._storage_place}
         try:
             usage = await asyncio.to_thread(shutil.disk_usage, self._data_dir.root)
         except OSError:
@@ -224,7 +230,9 @@ class HealthService:
         )
 
 
-async def _ask(name: str, question: Callable[[], Awaitable[None]]) -> Component:
+async def _ask(
+    name: str, question: Callable[[], Awaitable[None]], *, of: str | None = None
+) -> Component:
     began = time.perf_counter()
     message, hint = "answers", ""
     details: dict[str, int | float | str | bool | None] = {}
@@ -232,7 +240,7 @@ async def _ask(name: str, question: Callable[[], Awaitable[None]]) -> Component:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await question()
     except TimeoutError:
-        message = f"no answer within {PATIENCE_SECONDS:g} s"
+        message = f"no answer{f' from {of}' if of else ''} within {PATIENCE_SECONDS:g} s"
     except FactflowError as error:
         message, hint = error.message, error.hint
     except SQLAlchemyError as error:

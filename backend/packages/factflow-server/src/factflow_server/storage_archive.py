@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tarfile
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from factflow_protocols.errors import ObjectDamagedError, ObjectNotFoundError
 from factflow_protocols.storage import ObjectInfo, StorageProtocol
 
+T = TypeVar("T")
 SUMMARY = ".factflow-tmp-archive.json"
 """The last member: what the archive holds. A store of plain files takes no notice of such a name."""
 RECORD_SUFFIX = ".meta.json"
 CHUNK_BYTES = 256 * 1024
 LEFT_OUT_TOLD = 1000
+READ_AHEAD = 32
+READ_AHEAD_BYTES = 4 * 1024 * 1024
+"""How many objects are read before their turn, and of which size together; a larger one is read alone."""
 ASKED_TOGETHER = 100
 """Names that storage is asked for together, whether it has them."""
 
@@ -104,12 +110,10 @@ async def archive(
 async def _members(
     storage: StorageProtocol, selection: Selection, prefix: str, summary: ArchiveSummary
 ) -> AsyncIterator[tuple[str, bytes, float]]:
-    found: ObjectInfo
-    async for found in storage.list(prefix):
-        if not selection.takes(prefix, found.key):
-            continue
+    taken = _taken(storage.list(prefix), selection, prefix)
+    async for found, reading in _read_ahead(taken, storage.read):
         try:
-            data = await storage.read(found.key)
+            data = await reading
         except ObjectNotFoundError:
             continue
         summary.objects += 1
@@ -117,11 +121,10 @@ async def _members(
     if not selection.has_records:
         return
     named: list[str] = []
-    async for found in storage.list(prefix, records=True):
-        if not selection.takes(prefix, found.key):
-            continue
+    taken = _taken(storage.list(prefix, records=True), selection, prefix)
+    async for found, asking in _read_ahead(taken, storage.metadata):
         try:
-            record = await storage.metadata(found.key)
+            record = await asking
         except ObjectNotFoundError:
             continue
         except ObjectDamagedError:
@@ -135,6 +138,37 @@ async def _members(
         data = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
         yield found.key + RECORD_SUFFIX, data, found.modified_at
     summary.miss(await storage.missing(named))
+
+
+async def _taken(
+    found: AsyncIterator[ObjectInfo], selection: Selection, prefix: str
+) -> AsyncIterator[ObjectInfo]:
+    async for info in found:
+        if selection.takes(prefix, info.key):
+            yield info
+
+
+async def _read_ahead(
+    found: AsyncIterator[ObjectInfo], read: Callable[[str], Coroutine[Any, Any, T]]
+) -> AsyncIterator[tuple[ObjectInfo, asyncio.Task[T]]]:
+    """Yield what was found in its order with what reads it, some of which have begun: a bucket takes its time
+    for each, and has time for many. Whoever is given one awaits it."""
+    ahead: deque[tuple[ObjectInfo, asyncio.Task[T]]] = deque()
+    size = 0
+    try:
+        async for info in found:
+            ahead.append((info, asyncio.create_task(read(info.key))))
+            size += info.size
+            while len(ahead) > READ_AHEAD or size > READ_AHEAD_BYTES:
+                size -= ahead[0][0].size
+                yield ahead.popleft()
+        while ahead:
+            yield ahead.popleft()
+    finally:
+        tasks = [task for _, task in ahead]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _artefacts(record: dict[str, Any]) -> list[str]:

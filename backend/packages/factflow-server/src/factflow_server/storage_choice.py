@@ -7,9 +7,7 @@ data folder tells by itself what kind it is; of one elsewhere the data folder ke
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from factflow_infra.storage.factory import parse_storage_uri
+from factflow_infra.storage.address import FolderAddress, StorageAddress, parse_storage_uri
 from factflow_infra.storage.packed_marker import is_packed
 from factflow_server.embedded import DataDir
 from factflow_server.settings import ServerStartError
@@ -27,34 +25,31 @@ class StorageChangedError(ServerStartError):
         )
 
 
-def choose_storage(data_dir: DataDir, named: str | None) -> str:
-    """Return the URI of the data folder's store: the one it has, or the one named for a new one.
+def choose_storage(data_dir: DataDir, named: str | None) -> StorageAddress:
+    """Return the address of the data folder's store: the one it has, or the one named for a new one.
 
-    Raises `StorageUriError` for a URI that names no folder, `StorageChangedError` for another one than the
+    Raises `StorageUriError` for a URI that names no store, `StorageChangedError` for another one than the
     data folder has, and OSError.
     """
     kept = data_dir.storage_note.read_text().strip() if data_dir.storage_note.exists() else None
-    usual = _uri("packed" if is_packed(data_dir.storage) else "file", data_dir.storage)
+    usual = FolderAddress("packed" if is_packed(data_dir.storage) else "file", data_dir.storage)
     if named is None:
-        return kept or usual
-    scheme, folder = parse_storage_uri(named)
-    named = _uri(scheme, folder.absolute())
+        return parse_storage_uri(kept) if kept else usual
+    address = parse_storage_uri(named)
     if kept is not None:
-        if named != kept:
-            raise StorageChangedError(data_dir, kept, named)
-        return kept
-    if folder.absolute() == data_dir.storage:
-        return named
-    if data_dir.storage.exists():
-        raise StorageChangedError(data_dir, usual, named)
-    return named
+        if address.uri != kept:
+            raise StorageChangedError(data_dir, kept, address.uri)
+        return address
+    if not _is_inside(data_dir, address) and data_dir.storage.exists():
+        raise StorageChangedError(data_dir, usual.uri, address.uri)
+    return address
 
 
-def note_storage(data_dir: DataDir, uri: str) -> None:
+def note_storage(data_dir: DataDir, address: StorageAddress) -> None:
     """Keep the URI of a store that lies outside of the data folder, once it could be opened."""
-    if parse_storage_uri(uri)[1] != data_dir.storage and not data_dir.storage_note.exists():
-        data_dir.storage_note.write_text(uri + "\n")
+    if not _is_inside(data_dir, address) and not data_dir.storage_note.exists():
+        data_dir.storage_note.write_text(address.uri + "\n")
 
 
-def _uri(scheme: str, folder: Path) -> str:
-    return folder.as_uri().replace("file://", f"{scheme}://", 1)
+def _is_inside(data_dir: DataDir, address: StorageAddress) -> bool:
+    return isinstance(address, FolderAddress) and address.folder.absolute() == data_dir.storage

@@ -42,7 +42,8 @@ class ReportedExecution:
 @dataclass(frozen=True, slots=True)
 class StorageReport:
     """`complete` tells that every execution is counted; `counting` are those left, of the present one
-    `counting_objects` so far. Disk figures are of the disk that storage is on."""
+    `counting_objects` so far. Disk figures are of the disk that
+    storage is on, or the data folder when storage is in a bucket."""
 
     kind: str
     complete: bool

@@ -135,7 +135,6 @@ DELETION_POINTS = (
 """Points on the way of a deletion, of which the judge would say that everything was lost: they have a test of
 their own."""
 
-
 BROKER_POINTS = (
     "queue.broker.announced",
     "queue.broker.published",
@@ -162,7 +161,13 @@ def check(
     With `queue_lost` the queue's file is deleted in between; with `packed` the storage is; `broker` is the
     URL of one that has the queues. Returns the ids of the executions.
     """
-    evidence = Evidence(folder, packed=packed)
+    return check_by(Evidence(folder, packed=packed), case, queue_lost=queue_lost, broker=broker)
+
+
+def check_by(
+    evidence: Evidence, case: Case, *, queue_lost: bool, broker: str | None = None
+) -> list[str]:
+    """Check a case, as `check` does, with the store that the evidence knows."""
     if case.leads_there is replaying:
         _run_calmly(evidence, broker)
     if case.leads_there is recovering:

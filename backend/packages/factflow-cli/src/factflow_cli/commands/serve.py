@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
         "factflow serve",
         "factflow serve --port 9000 --data-dir /var/lib/factflow --adapters my_module",
         "factflow serve --storage-uri packed://./.factflow/storage",
+        "factflow serve --storage-uri s3://my-bucket/factflow",
     )(serve)
 
 
@@ -85,7 +86,8 @@ def serve(
         str | None,
         typer.Option(
             "--storage-uri",
-            help="packed://PATH: few files instead of one for each object [default: plain files]",
+            help="packed://PATH: few files instead of one for each object; s3://BUCKET/PREFIX: a bucket "
+            "[default: plain files]",
         ),
     ] = None,
     pipelines: Annotated[

@@ -46,9 +46,12 @@ class _Seen:
 
 
 class Evidence:
-    """Everything a judge may look at, in one folder. With `packed` the server packs its storage."""
+    """Everything a judge may look at, in one folder. With `packed` the server packs its storage; `objects`
+    are those of a store that lies elsewhere."""
 
-    def __init__(self, folder: Path, *, packed: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, packed: bool = False, objects: StoredObjects | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.data_dir = folder / "data"
         self.journal = folder / "invocations.jsonl"
@@ -58,7 +61,7 @@ class Evidence:
         """Files that were gone or different when they were looked at again."""
         self._seen: dict[str, _Seen] = {}
         self._packed = packed
-        self._objects: StoredObjects = (PackedObjects if packed else PlainObjects)(self.storage)
+        self._objects = objects or (PackedObjects if packed else PlainObjects)(self.storage)
 
     @property
     def variables(self) -> dict[str, str]:
