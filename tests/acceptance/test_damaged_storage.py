@@ -62,7 +62,7 @@ def test_an_empty_record_counts_as_not_written_and_its_stage_runs_again(
     )
     emptied.write_bytes(b"")
     with ServerProcess(data, *adapters) as server:
-        assert server.end_of(execution)["status"] == "completed"
+        assert server.end_of_resumed(execution)["status"] == "completed"
         assert [path.read_bytes() for path in kept] == before
         record = json.loads(emptied.read_bytes())
         assert record["outcome"] == "stored"
@@ -83,7 +83,7 @@ def test_a_record_that_cannot_be_read_fails_its_message_and_no_other(
     damaged.write_bytes(whole[: len(whole) // 2])
     key = f"executions/{execution}/{STAGE}/{damaged.name.removesuffix('.meta.json')}"
     with ServerProcess(data, *adapters) as server:
-        ended = server.end_of(execution)
+        ended = server.end_of_resumed(execution)
         assert (ended["status"], ended["failed_count"]) == ("failed", 1)
         assert len(server.rows(execution, stage="gate", status="completed")) == COUNT - 1
         assert damaged.read_bytes() == whole[: len(whole) // 2], "nothing stored is replaced"
@@ -150,7 +150,7 @@ def test_an_artefact_that_lost_bytes_fails_its_own_message_with_the_reason(
     empty.write_bytes(b"")
     short.write_bytes(short.read_bytes()[:-3])
     with ServerProcess(data, *adapters) as server:
-        ended = server.end_of(execution)
+        ended = server.end_of_resumed(execution)
         assert (ended["status"], ended["failed_count"]) == ("failed", 2)
         failures = _failures(server, execution)
         assert {row["stage"] for row in failures} == {"gate"}

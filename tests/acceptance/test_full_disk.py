@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from factflow_testing.postgres_schemas import needs_file
 from factflow_testing.server_process import ServerProcess, run_command, serve_command, wait_until
 from factflow_testing.small_disk import small_disk
+
+pytestmark = needs_file
 
 COUNT = 40
 PIPELINE = f"""

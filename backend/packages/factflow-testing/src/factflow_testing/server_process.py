@@ -201,6 +201,15 @@ class ServerProcess:
         assert execution["status"] in ENDED, execution
         return execution
 
+    def end_of_resumed(self, execution_id: str, seconds: float = 60.0) -> dict[str, Any]:
+        """Return an execution that was cut off, once recovery has brought it to its end."""
+        wait_until(
+            f"recovery of {execution_id}",
+            lambda: self.get(f"/executions/{execution_id}")["status"] != "interrupted",
+            seconds,
+        )
+        return self.end_of(execution_id, seconds)
+
     def rows(self, execution_id: str, **filters: Any) -> list[dict[str, Any]]:
         """Return all lineage rows of an execution that pass the filters."""
         page = self.get("/lineage", execution_id=execution_id, limit=10_000, **filters)
