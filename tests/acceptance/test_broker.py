@@ -14,22 +14,30 @@ from factflow_testing.server_process import ServerDidNotStartError, ServerProces
 from factflow_testing.tcp_proxy import TcpProxy
 from factflow_testing.waiting import eventually
 
+PUBLISHING = ("queue.broker.announced", "queue.broker.published")
+"""Passed once: the init message is all that is published by itself."""
 CASES = [
-    *(Case(f"{point}:3") for point in BROKER_POINTS if point != "queue.broker.copied"),
+    *(
+        Case(f"{point}:{1 if point in PUBLISHING else 3}")
+        for point in BROKER_POINTS
+        if point != "queue.broker.copied"
+    ),
     Case("queue.broker.event:2", recovering),
 ]
+QUEUES = ("_settled", "split", "work", "again")
+"""Of the self-test's pipeline."""
 QUICK = {("queue.broker.event", False)}
 
 
 async def left_at_broker(url: str, executions: list[str]) -> list[str]:
-    """Return those executions that still have a queue at the broker."""
+    """Return which of the executions' queues are still at the broker."""
     left = []
     async with await aio_pika.connect(url) as connection:
-        for execution in executions:
+        for name in [QueueScope(one).name(queue) for one in executions for queue in QUEUES]:
             channel = await connection.channel()
             try:
-                await channel.get_queue(QueueScope(execution).name("_settled"), ensure=True)
-                left.append(execution)
+                await channel.get_queue(name, ensure=True)
+                left.append(name)
             except aio_pika.exceptions.ChannelNotFoundEntity:
                 pass
     return left
