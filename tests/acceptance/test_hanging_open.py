@@ -1,4 +1,4 @@
-"""An adapter that blocks for ever in its `open` keeps nobody from using the server, or from stopping it."""
+"""An adapter that blocks for ever, in `open` or at work, keeps nobody from using or stopping the server."""
 
 from __future__ import annotations
 
@@ -62,3 +62,25 @@ def test_what_blocks_in_open_can_be_cancelled_and_its_server_stopped(tmp_path: P
     with ServerProcess(tmp_path / "data", *options) as server:
         wait_until("it to go on", lambda: server.get("/executions/second")["status"] == "completed")
         assert server.get("/executions/first")["status"] == "cancelled"
+
+
+@pytest.mark.long
+def test_a_server_stops_while_an_adapter_blocks_its_thread(tmp_path: Path) -> None:
+    """A thread cannot be cancelled, and is waited for by nobody."""
+    options = ("--adapters", "factflow_testing.adapters")
+    door = tmp_path / "door"
+    text = f"""
+version: "1.0"
+init_message: {{route: r}}
+routes: {{r: {{inbound: {{queue: q}}, adapters: [{{type: blocked, config: {{path: '{door}'}}}}]}}}}
+"""
+    with ServerProcess(tmp_path / "data", *options) as server:
+        run = server.run(server.create(text))
+        wait_until(
+            "it to block",
+            lambda: server.get(f"/executions/{run}/routes")["routes"][0]["in_progress"] == 1,
+        )
+        assert server.stop() == 0
+    door.touch()
+    with ServerProcess(tmp_path / "data", *options) as server:
+        assert server.end_of_resumed(run)["status"] == "completed"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from factflow_engine.adapter_threads import adapter_threads
 
 Hook = Callable[..., Awaitable[None] | None]
 
@@ -22,7 +22,7 @@ async def call_hook(hook: Hook, *arguments: Any) -> None:
         if inspect.iscoroutinefunction(hook):
             await hook(*arguments)
             return
-        left = await _in_a_thread(hook, *arguments)
+        left = await adapter_threads.run(hook, *arguments)
         if inspect.isawaitable(left):
             await left
     except SystemExit as error:
@@ -32,23 +32,3 @@ async def call_hook(hook: Hook, *arguments: Any) -> None:
         if task is not None and task.cancelling():
             raise
         raise RuntimeError("the adapter was cancelled from within") from error
-
-
-async def _in_a_thread(call: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a blocking call returns.
-
-    The loop's own threads are few and are waited for at the end; one that hangs must cost none of them.
-    """
-    done: concurrent.futures.Future[Any] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            result = call(*arguments)
-        except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it is
-            done.set_exception(error)
-        else:
-            done.set_result(result)
-
-    done.set_running_or_notify_cancel()
-    threading.Thread(target=run, name=f"adapter {call.__name__}", daemon=True).start()
-    return await asyncio.wrap_future(done)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from factflow_engine.adapter_hooks import call_hook
+from factflow_engine.adapter_threads import adapter_threads
 from factflow_engine.adaptive_limit import AdaptiveLimit
 from factflow_engine.batching import Answer, BatchGatherer, BatchResults
 from factflow_engine.circuit_breaker import CircuitBreaker
@@ -120,7 +121,7 @@ class Stage(CallsAdapters):
             if self._is_async:
                 result = await self._limited(self._adapter.process(context))
             else:
-                result = await self._limited(asyncio.to_thread(self._adapter.process, context))
+                result = await self._limited(adapter_threads.run(self._adapter.process, context))
         return Answer(self._checked(result))
 
     def describe(self, error: BaseException) -> ErrorInfo:
@@ -154,7 +155,7 @@ class Stage(CallsAdapters):
                 results = await self._limited(self._adapter.process_batch(contexts))
             else:
                 results = await self._limited(
-                    asyncio.to_thread(self._adapter.process_batch, contexts)
+                    adapter_threads.run(self._adapter.process_batch, contexts)
                 )
         return [
             result if isinstance(result, Exception) else self._checked(result) for result in results

@@ -149,7 +149,7 @@ async def test_a_lost_queue_is_made_up_from_the_records(tmp_path: Path, point: s
 
 async def test_after_the_machine_went_down_the_records_decide(tmp_path: Path) -> None:
     """The queue says more than storage has: what is lacking runs again, and only that."""
-    run_and_kill(tmp_path, "queue.settle.after:12")
+    run_and_kill(tmp_path, "queue.settle.after:6")
     machine_went_down(tmp_path)
     written = sorted((tmp_path / "storage").rglob("first/keep/*.meta.json"))
     kept = {path: path.read_bytes() for path in written[1:]}
