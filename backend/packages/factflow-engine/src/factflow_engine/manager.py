@@ -172,6 +172,14 @@ class OrchestratorManager:
         progress = await self._services.queue.find(QueueScope(execution_id, generation))
         return None if progress is None else messages_only(progress)
 
+    async def queues_left(self) -> list[tuple[str, int]]:
+        """Return the executions, with their generations, that have queues and do not run here."""
+        return [
+            (scope.execution_id, scope.generation)
+            for scope in await self._services.queue.scopes()
+            if scope.execution_id not in self._orchestrators
+        ]
+
     async def discard(self, execution_id: str, generation: int) -> None:
         """Forget the queues of an execution that will not run again; what lineage lacks of it is filled."""
         if execution_id not in self._orchestrators:

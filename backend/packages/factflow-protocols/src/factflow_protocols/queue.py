@@ -185,6 +185,10 @@ class QueueProtocol(Protocol):
         the queue, or cannot be trusted after what happened to the machine."""
         ...
 
+    async def scopes(self) -> Sequence[QueueScope]:
+        """Return the scopes that were opened and not deleted, by this process or one before it."""
+        ...
+
     async def find_message(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
         """Return where a message stands; None for one that was not announced, or whose scope is not
         known. For people who ask: it is no part of handling a message."""

@@ -28,6 +28,7 @@ from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.execution_usages import ExecutionUsages
+from factflow_execution.left_queues import LeftQueues
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.progress import ProgressService
@@ -208,7 +209,7 @@ async def _join(
         manager=manager,
         deletions=deletions,
     )
-    recovery = RecoveryManager(executions, storage)
+    recovery = RecoveryManager(executions, storage, LeftQueues(repository, manager))
     return Container(
         settings=settings,
         data_dir=data_dir,

@@ -19,6 +19,7 @@ from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.left_queues import LeftQueues
 from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.models import ExecutionDraft, PipelineExecution
 from factflow_execution.route_pauses import RoutePauses
@@ -117,7 +118,8 @@ async def platform_in(
                 storage=engine.storage,
                 lineage=engine.rows,
             )
-            recovery = RecoveryManager(executions, engine.storage)
+            left_queues = LeftQueues(repository, engine.manager)
+            recovery = RecoveryManager(executions, engine.storage, left_queues)
             filler = LineageFiller(
                 repository=repository,
                 lineage=engine.lineage,

@@ -53,8 +53,10 @@ class ScopePromises(QueueFixtures):
         assert await queue.find(QueueScope(SCOPE.execution_id, 2)) is None
         queue = await reopen(clean=False)
         assert await queue.find(SCOPE) == Progress(2, 0, 0)
+        assert SCOPE in await queue.scopes()
         await queue.delete(SCOPE)
         assert await queue.find(SCOPE) is None
+        assert SCOPE not in await queue.scopes()
 
     async def test_scope_without_messages_is_drained(self, queue: QueueProtocol) -> None:
         assert await queue.open(SCOPE) == Progress(0, 0, 0)

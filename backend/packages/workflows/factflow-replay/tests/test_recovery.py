@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from factflow_execution.models import PipelineExecution
+from factflow_protocols.queue import QueueScope
 from factflow_testing.platform import Platform, platform_in
 from factflow_testing.waiting import eventually
 
@@ -145,6 +146,22 @@ async def test_a_lost_queue_is_made_up_from_the_records(tmp_path: Path, point: s
         assert (execution.status, execution.failed_count) == ("failed", 1)
         await check_whole(platform, execution.execution_id)
         assert await platform.engine.records(found.execution_id, "first", "fan") == before
+
+
+async def test_a_kill_behind_the_final_status_leaves_no_queues(tmp_path: Path) -> None:
+    """The execution has ended, so nobody takes it up; its queues go all the same, and others keep theirs."""
+    run_and_kill(tmp_path, "execution.status.after:1")
+    async with platform_in(tmp_path) as platform:
+        queue = platform.engine.queue
+        found = await only_execution(platform)
+        assert (found.status, found.recoveries) == ("failed", 0)
+        other = await platform.start(PIPELINE)
+
+        async def gone() -> bool:
+            return QueueScope(found.execution_id) not in await queue.scopes()
+
+        assert await eventually(gone)
+        assert (await settled(platform, other.execution_id)).failed_count == 1
 
 
 async def test_after_the_machine_went_down_the_records_decide(tmp_path: Path) -> None:

@@ -198,6 +198,11 @@ class EmbeddedQueue:
         state = self._scopes.get(scope)
         return None if state is None else state.progress
 
+    async def scopes(self) -> Sequence[QueueScope]:
+        """Return the scopes that were opened and not deleted."""
+        await self.start()
+        return list(self._scopes)
+
     async def find_message(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
         """Return where a message stands, None for one that is not known here."""
         await self.start()

@@ -178,11 +178,18 @@ class Ledger:
             names = select(queues.c.name).where(queues.c.scope == scope_id)
             return scope_id, list(await connection.scalars(names))
 
+    async def scopes(self) -> list[QueueScope]:
+        """Return the scopes that are known and not being deleted."""
+        return await self._scopes(doomed=0)
+
     async def doomed(self) -> list[QueueScope]:
         """Return the scopes whose deletion was begun and not finished."""
+        return await self._scopes(doomed=1)
+
+    async def _scopes(self, *, doomed: int) -> list[QueueScope]:
+        columns = (scopes.c.execution_id, scopes.c.generation)
         async with self._begun() as connection:
-            columns = (scopes.c.execution_id, scopes.c.generation)
-            rows = await connection.execute(select(*columns).where(scopes.c.doomed == 1))
+            rows = await connection.execute(select(*columns).where(scopes.c.doomed == doomed))
             return [QueueScope(*row) for row in rows]
 
     async def purge(self, scope_id: int) -> None:

@@ -196,6 +196,11 @@ class RabbitQueue:
             return None
         return _progress(entry)
 
+    async def scopes(self) -> Sequence[QueueScope]:
+        """Return the scopes that were opened and not deleted, whoever owns them."""
+        await self.start()
+        return await self._ledger.scopes()
+
     async def find_message(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
         """Return where a message stands. A broker cannot be asked for one message: the body of a ready one is
         known when it came to this process; one that waits for its time shows as ready when another process

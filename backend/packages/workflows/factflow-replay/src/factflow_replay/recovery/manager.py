@@ -13,6 +13,7 @@ import asyncio
 
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.left_queues import LeftQueues
 from factflow_execution.models import PipelineExecution
 from factflow_foundation import keys, logs
 from factflow_protocols.errors import FactflowError, QueueUnavailableError, StorageUnavailableError
@@ -29,9 +30,12 @@ _log = logs.logger(__name__)
 class RecoveryManager:
     """A background task that never delays the server's readiness and keeps to its limit of executions."""
 
-    def __init__(self, executions: ExecutionService, storage: StorageProtocol) -> None:
+    def __init__(
+        self, executions: ExecutionService, storage: StorageProtocol, left_queues: LeftQueues
+    ) -> None:
         self._executions = executions
         self._storage = storage
+        self._left_queues = left_queues
         self._task: asyncio.Task[None] | None = None
         self.put_off: dict[str, str] = {}
         """Executions that are tried again in a while, and what keeps them from going on."""
@@ -49,7 +53,8 @@ class RecoveryManager:
             self._executions.recovery_is_over(execution_id)  # who waits must not do so any longer
 
     async def _run(self) -> None:
-        """Try each once, oldest first; again only those that trouble of ours kept from going on."""
+        """Try each once, oldest first; again only those that trouble of ours kept from going on. Then let go
+        of what servers before left of executions that had ended."""
         tried: set[str] = set()
         while True:
             try:
@@ -59,11 +64,13 @@ class RecoveryManager:
                     if await self._taken_up(execution):
                         tried.add(execution.execution_id)
                         self._executions.recovery_is_over(execution.execution_id)
+                if all(one.execution_id in tried for one in left):
+                    await self._left_queues.forget()
+                    return
             except DATABASE_TROUBLE as error:
                 _log.warning("recovery waits for the database", reason=reason_of(error))
-            else:
-                if all(one.execution_id in tried for one in left):
-                    return
+            except QueueUnavailableError as error:
+                _log.warning("queues left behind stay for now", reason=error.message)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _taken_up(self, execution: PipelineExecution) -> bool:
