@@ -32,11 +32,11 @@ _HINTS = {
     "no connection within": "can it be reached from here? FACTFLOW_DATABASE_URL says where it is looked for",
     "not known": "FACTFLOW_DATABASE_URL names the host",
     "password authentication failed": "FACTFLOW_DATABASE_URL has the user and the password",
+    "permission denied": "grant the user what it lacks: GRANT CREATE, USAGE ON SCHEMA public TO …",
     "role ": "FACTFLOW_DATABASE_URL has the user; createuser makes one",
     "database ": "createdb makes one",
-    "permission denied": "grant the user what it lacks: GRANT CREATE, USAGE ON SCHEMA public TO …",
 }
-"""What to do about what SQLite and PostgreSQL say."""
+"""What to do about what SQLite and PostgreSQL say; the first one that is in it counts."""
 
 
 class DatabaseUnusableError(ServerStartError):
@@ -50,6 +50,7 @@ class DatabaseUnusableError(ServerStartError):
         for words, more in _HINTS.items():
             if words in cause:
                 hint = more
+                break
         super().__init__(f"cannot open the database {where}: {cause}", hint=hint)
 
 
