@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from factflow_foundation.clock import Clock, SystemClock
-from factflow_infra.queue.consumer import EmbeddedConsumer
+from factflow_infra.queue.consumer import QueueConsumer
 from factflow_infra.queue.delays import Delays
 from factflow_infra.queue.lane import InHand, Lane
 from factflow_infra.queue.operations import (
@@ -114,11 +114,13 @@ class EmbeddedQueue:
         queue: str,
         *,
         prefetch: int = PREFETCH,  # noqa: ARG002 - nobody else consumes, so there is nothing to leave to others
-    ) -> EmbeddedConsumer:
+    ) -> QueueConsumer:
         """Start consuming a queue of an opened scope; messages published before count too."""
         if self._closing is not None:
             raise self._closed_error()
-        return EmbeddedConsumer(self._known(scope).lane(queue))
+        lane = self._known(scope).lane(queue)
+        lane.consumed()
+        return QueueConsumer(lane, lane.left)
 
     async def publish(
         self, scope: QueueScope, messages: Sequence[OutgoingMessage], *, cursor: int | None = None

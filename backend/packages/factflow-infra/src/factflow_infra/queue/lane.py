@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from factflow_infra.queue.queue_file import Standing
+from factflow_infra.queue.waiters import Waiters
 from factflow_protocols.queue import Delivery, QueueDepth, QueueScope
 
 LOAD_ROWS = 1_000
@@ -81,7 +82,7 @@ class Lane:
         self.ended = False
         self._load_pending = False
         self._request_load = request_load
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self.waiters = Waiters()
 
     # -- what arrives
 
@@ -93,7 +94,7 @@ class Lane:
             return
         self.loaded_to = message.seq
         self.ready.append(message)
-        self.wake()
+        self.waiters.wake()
 
     def delay(self, seq: int) -> None:
         """Take in a message that has to wait for its time."""
@@ -108,7 +109,7 @@ class Lane:
     def give_back(self, message: Standing) -> None:
         """Deliver a released message again, before the others."""
         self.ready.appendleft(message._replace(repeat=True))
-        self.wake()
+        self.waiters.wake()
 
     # -- what is loaded from disk
 
@@ -138,7 +139,7 @@ class Lane:
             self.loaded_to = messages[-1].seq
         self.ready.extend(messages)
         for _ in messages:
-            self.wake()
+            self.waiters.wake()
         self.load_if_wanted()
 
     def load_failed(self, due: Sequence[int]) -> None:
@@ -146,6 +147,17 @@ class Lane:
         self._load_pending, self.loading = False, 0
         self.due.extendleft(reversed(due))
         asyncio.get_running_loop().call_later(LOAD_RETRY_SECONDS, self.load_if_wanted)
+
+    # -- who consumes
+
+    def consumed(self) -> None:
+        """Take note of one more consumer, and have messages in memory for it."""
+        self.consumers += 1
+        self.load_if_wanted()
+
+    def left(self) -> None:
+        """Take note that a consumer takes no more."""
+        self.consumers -= 1
 
     # -- what leaves
 
@@ -189,35 +201,15 @@ class Lane:
         elif stored_ready and seq > self.loaded_to:
             self.spilled -= 1
 
-    # -- who waits
-
-    def wait(self) -> asyncio.Future[None]:
-        """Return a future that is done when it is worth trying `take` again."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return waiter
-
-    def wake(self) -> None:
-        """Wake one that waits."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def stop_waiting(self, waiter: asyncio.Future[None]) -> None:
-        """Forget a waiter that gave up; if it had been woken, another one is."""
-        if waiter.done() and not waiter.cancelled():
-            if self.ready:
-                self.wake()
-        elif waiter in self._waiters:
-            self._waiters.remove(waiter)
+    @property
+    def has_ready(self) -> bool:
+        """Tell whether something can be taken."""
+        return bool(self.ready)
 
     def end(self) -> None:
         """End all waiting, with `asyncio.CancelledError`; nothing is handed out any more."""
         self.ended = True
-        while self._waiters:
-            self._waiters.popleft().cancel()
+        self.waiters.end()
 
     @property
     def load_rows(self) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from factflow_foundation import logs
 from factflow_infra.queue.ledger.batch import LedgerEntry
 from factflow_infra.queue.rabbitmq.subscription import acknowledge
+from factflow_infra.queue.waiters import Waiters
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import Delivery, QueueScope
 
@@ -93,7 +94,7 @@ class BrokerLane:
         self._checking: dict[str, Arrived] = {}
         self._pumping: asyncio.Task[None] | None = None
         self._ready: deque[Arrived] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self.waiters = Waiters()
         self._acknowledging: set[asyncio.Task[None]] = set()
 
     # -- what comes
@@ -173,40 +174,20 @@ class BrokerLane:
         if checked is not None:
             self._later(acknowledge(checked.message))
 
+    @property
+    def has_ready(self) -> bool:
+        """Tell whether something can be taken."""
+        return bool(self._ready)
+
     async def close(self) -> None:
         """End all waiting, with `asyncio.CancelledError`; nothing is handed out any more."""
         self.ended = True
-        while self._waiters:
-            self._waiters.popleft().cancel()
+        self.waiters.end()
         if self._pumping is not None:
             self._pumping.cancel()
         await asyncio.gather(
             *filter(None, [self._pumping]), *self._acknowledging, return_exceptions=True
         )
-
-    # -- who waits
-
-    def wait(self) -> asyncio.Future[None]:
-        """Return a future that is done when it is worth trying `take` again."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return waiter
-
-    def wake(self) -> None:
-        """Wake one that waits."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def stop_waiting(self, waiter: asyncio.Future[None]) -> None:
-        """Forget a waiter that gave up; if it had been woken, another one is."""
-        if waiter.done() and not waiter.cancelled():
-            if self._ready:
-                self.wake()
-        elif waiter in self._waiters:
-            self._waiters.remove(waiter)
 
     # -- inside
 
@@ -216,7 +197,7 @@ class BrokerLane:
 
     def _make_ready(self, one: Arrived) -> None:
         self._ready.append(one)
-        self.wake()
+        self.waiters.wake()
 
     def _join(self, hand: Hand, one: Arrived) -> None:
         if one.message is None:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
+from factflow_infra.queue.consumer import QueueConsumer
 from factflow_infra.queue.ledger import Ledger, ScopeOwner
 from factflow_infra.queue.ledger.batch import QueueCount, ScopeEntry
 from factflow_infra.queue.ledger.tables import (
@@ -24,7 +25,6 @@ from factflow_infra.queue.ledger.tables import (
     PUBLISHER_OPEN,
 )
 from factflow_infra.queue.rabbitmq import naming
-from factflow_infra.queue.rabbitmq.consumer import BrokerConsumer
 from factflow_infra.queue.rabbitmq.scope import BrokerScope
 from factflow_infra.queue.rabbitmq.session import BrokerSession
 from factflow_protocols.errors import QueueError, QueueUnavailableError
@@ -107,7 +107,7 @@ class RabbitQueue:
 
     def subscribe(
         self, scope: QueueScope, queue: str, *, prefetch: int = PREFETCH
-    ) -> BrokerConsumer:
+    ) -> QueueConsumer:
         """Start consuming a queue of an opened scope; messages published before count too."""
         if self._closing is not None:
             raise QueueUnavailableError("the queue is closed", hint="start the server")

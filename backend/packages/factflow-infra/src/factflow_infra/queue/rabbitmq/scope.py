@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from factflow_foundation.crash_points import reach
+from factflow_infra.queue.consumer import QueueConsumer
 from factflow_infra.queue.ledger import ScopeOwner, Settled
 from factflow_infra.queue.ledger.batch import Announced
 from factflow_infra.queue.rabbitmq import naming, settle_event
-from factflow_infra.queue.rabbitmq.consumer import BrokerConsumer
 from factflow_infra.queue.rabbitmq.lane import NOT_BEFORE, REPEAT, Arrived, BrokerLane, Hand
 from factflow_infra.queue.rabbitmq.session import BrokerSession, Outbound
 from factflow_infra.queue.rabbitmq.settle_consumer import SettleConsumer
@@ -67,7 +67,7 @@ class BrokerScope:
 
     # -- in and out
 
-    def subscribe(self, queue: str, prefetch: int) -> BrokerConsumer:
+    def subscribe(self, queue: str, prefetch: int) -> QueueConsumer:
         """Start consuming; the broker sends a little more than is asked for, to be ready for takers."""
         lane = self._lane(queue)
         self._consumers[queue] += 1
@@ -89,7 +89,7 @@ class BrokerScope:
             if not self._consumers[queue]:
                 self._subscriptions[queue].want(False)
 
-        return BrokerConsumer(lane, closed)
+        return QueueConsumer(lane, closed)
 
     async def publish(self, messages: Sequence[OutgoingMessage], cursor: int | None) -> None:
         """Announce in the ledger, then have the broker confirm; what was known and stands goes as a repeat
