@@ -6,14 +6,16 @@ scope over. Nothing is kept in memory here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Row, Select, Update, and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from factflow_foundation.whole import whole
 from factflow_infra.queue.ledger import schema
 from factflow_infra.queue.ledger.batch import (
     LedgerBatch,
@@ -35,6 +37,9 @@ from factflow_infra.schema import bring_up_to_date
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import QueueScope
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 IDS_PER_STATEMENT = 500
 ROWS_PER_PURGE = 20_000
 
@@ -51,6 +56,19 @@ class ScopeTakenOverError(QueueError):
         )
 
 
+def _uncut(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Have a transaction come to its end when its caller is cancelled: a connection given up in the middle
+    may hold the lock of an SQLite file for seconds."""
+
+    @functools.wraps(method)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await whole(method(*args, **kwargs))
+
+    return call
+
+
 class Ledger:
     """Any SQLAlchemy engine serves, as long as what it commits survives the machine: the broker forgets
     a message once the ledger says that it is settled.
@@ -61,11 +79,13 @@ class Ledger:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
+    @_uncut
     async def start(self) -> None:
         """Bring the tables up to date. Raises `DatabaseNewerError` too."""
         with _told_as_queue_trouble():
             await bring_up_to_date(self._engine, schema)
 
+    @_uncut
     async def open(self, scope: QueueScope, *, publisher: bool, boot: str | None) -> ScopeEntry:
         """Find or make a scope, and own it from now on.
 
@@ -104,12 +124,14 @@ class Ledger:
             row = (await connection.execute(_named(scope))).one()
             return await _entry(connection, row)
 
+    @_uncut
     async def find(self, scope: QueueScope) -> ScopeEntry | None:
         """Return a scope as it stands, None for one that is not known or is being deleted."""
         async with self._begun() as connection:
             row = (await connection.execute(_named(scope))).one_or_none()
             return None if row is None else await _entry(connection, row)
 
+    @_uncut
     async def name_queues(self, entry: ScopeEntry, scope: QueueScope, names: Sequence[str]) -> None:
         """Note that the scope has queues of these names; do it before they are made."""
         async with self._begun() as connection:
@@ -125,6 +147,7 @@ class Ledger:
             if rows:
                 await connection.execute(insert(queues), rows)
 
+    @_uncut
     async def commit(
         self, entry: ScopeEntry, scope: QueueScope, batch: LedgerBatch
     ) -> LedgerChanges:
@@ -135,6 +158,7 @@ class Ledger:
                 return LedgerChanges()
             return await write_batch(connection, entry.id, batch)
 
+    @_uncut
     async def entries(self, entry: ScopeEntry, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return what is known of these messages; unknown ones are left out."""
         found: dict[str, LedgerEntry] = {}
@@ -152,6 +176,7 @@ class Ledger:
                     found[row.message_id] = LedgerEntry(row.queue, settled, row.crashes)
         return found
 
+    @_uncut
     async def let_go(self, entry: ScopeEntry) -> None:
         """End an ownership in order: nothing that was claimed is to blame for it."""
         async with self._begun() as connection:
@@ -160,6 +185,7 @@ class Ledger:
             if done.rowcount:
                 await connection.execute(_claimed(entry.id).values(claimed=0))
 
+    @_uncut
     async def doom(self, scope: QueueScope) -> tuple[int, list[str]] | None:
         """Begin a scope's deletion: nobody finds it any more, and its owner writes nothing.
 
@@ -186,6 +212,7 @@ class Ledger:
         """Return the scopes whose deletion was begun and not finished."""
         return await self._scopes(doomed=1)
 
+    @_uncut
     async def _scopes(self, *, doomed: int) -> list[QueueScope]:
         columns = (scopes.c.execution_id, scopes.c.generation)
         async with self._begun() as connection:
@@ -194,16 +221,21 @@ class Ledger:
 
     async def purge(self, scope_id: int) -> None:
         """Remove a doomed scope, in transactions of bounded size."""
+        while await self._purge_some(scope_id):
+            pass
+
+    @_uncut
+    async def _purge_some(self, scope_id: int) -> bool:
+        """Remove some messages, or the scope when there are none; tell whether to go on."""
         part = select(messages.c.message_id).where(messages.c.scope == scope_id)
         ids = part.limit(ROWS_PER_PURGE).scalar_subquery()
         some = delete(messages).where(messages.c.scope == scope_id, messages.c.message_id.in_(ids))
-        while True:
-            async with self._begun() as connection:
-                if (await connection.execute(some)).rowcount:
-                    continue
-                await connection.execute(delete(queues).where(queues.c.scope == scope_id))
-                await connection.execute(delete(scopes).where(scopes.c.id == scope_id))
-                return
+        async with self._begun() as connection:
+            if (await connection.execute(some)).rowcount:
+                return True
+            await connection.execute(delete(queues).where(queues.c.scope == scope_id))
+            await connection.execute(delete(scopes).where(scopes.c.id == scope_id))
+            return False
 
     @asynccontextmanager
     async def _begun(self) -> AsyncIterator[AsyncConnection]:
