@@ -171,12 +171,15 @@ class TestBroker:
         await consumer.close()
 
         async def given_back() -> bool:
+            return (await rig.at_broker(["in"]))["in"][1] == 9
+
+        async def left_alone() -> bool:
             return (await rig.at_broker(["in"]))["in"] == (0, 9)
 
         await eventually(given_back)
         await queue.settle(held)
         assert await queue.progress(scope) == Progress(10, 1, 0)
-        await eventually(given_back)
+        await eventually(left_alone)  # a consumer counts until what it had in hand is acknowledged
 
     async def test_a_message_is_never_dropped_for_being_given_back_often(
         self, queue: RabbitQueue, scope: QueueScope
