@@ -22,6 +22,7 @@ from factflow_cli.commands import (
     storage,
     system,
     why,
+    worker,
 )
 from factflow_cli.errors import CliError
 from factflow_cli.exit_codes import ExitCode
@@ -31,6 +32,7 @@ EPILOG = """\b
 Examples:
   factflow run pipeline.yaml
   factflow serve
+  factflow worker
   factflow config create -f pipeline.yaml
   factflow config run ID | jq -r .execution_id | xargs factflow execution wait
   factflow lineage failures --execution ID
@@ -54,6 +56,7 @@ app = typer.Typer(
 )
 run.register(app)
 serve.register(app)
+worker.register(app)
 why.register(app)
 for name, module in {
     "config": config,

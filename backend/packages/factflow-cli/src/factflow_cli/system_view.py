@@ -30,6 +30,12 @@ ROUND_TRIPS = (
     Column("TAKE", lambda row: took(row.get("take_ms")), whole=True, right=True),
     Column("SETTLE", lambda row: took(row.get("settle_ms")), whole=True, right=True),
 )
+WORKERS = (
+    Column("WORKER", "worker_id", whole=True),
+    Column("ROUTES", lambda row: ", ".join(row.get("routes") or ["all"])),
+    number("WORKS ON", "number"),
+    Column("SEEN", lambda row: moment(row.get("seen_at")), whole=True, keep=1),
+)
 QUEUES = (
     Column("EXECUTION", "execution_id", whole=True, keep=1),
     Column("QUEUE", "queue"),
@@ -66,6 +72,23 @@ def draw_health(answer: Row, server: str, components: Sequence[Row]) -> None:
         debug = component.get("debug")
         if isinstance(debug, Mapping):
             _draw_part(component, debug)
+
+
+def draw_workers(answer: Row, workers: Sequence[Row]) -> None:
+    """Print every worker, and below each what keeps it."""
+    if not answer.get("shared"):
+        print_line("This server works alone: workers need PostgreSQL and a broker.")
+        return
+    if not workers:
+        print_line("No worker is there. Start one: factflow worker")
+        return
+    counted = [{**worker, "number": len(worker.get("works_on") or ())} for worker in workers]
+    print_table(WORKERS, counted, below=_what_keeps)
+
+
+def _what_keeps(worker: Row) -> list[str]:
+    told = {**(worker.get("refuses") or {}), **(worker.get("holding") or {})}
+    return [f"{what}: {reason}" for what, reason in told.items()]
 
 
 def _advice(component: Row) -> list[str]:

@@ -20,7 +20,7 @@ from factflow_engine.route_processor import ABANDON_SECONDS, ReactiveRouteProces
 from factflow_engine.stage import Stage
 from factflow_foundation import logs
 from factflow_protocols.pipeline import AdapterEnvironment
-from factflow_protocols.queue import QueueScope
+from factflow_protocols.queue import QueueDepth, QueueScope
 
 CLOSE_SECONDS = 5.0
 """Seconds an adapter may take to close."""
@@ -29,7 +29,10 @@ log = logs.logger(__name__)
 
 
 class ExecutionRoutes:
-    """Opened by `open`, at work from `start` to `rest`. `on_fault` is told of errors of the engine itself."""
+    """Opened by `open`, at work from `start` to `rest`. `on_fault` is told of errors of the engine itself.
+
+    Of routes that this process does not serve it knows what waits, and no more: others take their messages.
+    """
 
     def __init__(
         self,
@@ -114,9 +117,12 @@ class ExecutionRoutes:
         """Return each route as it stands, in the order the YAML has them."""
         depths = self._services.queue.depths(self.scope)
         result = []
-        for route_id, processor in self._processors.items():
-            route = self.graph.route(route_id)
+        for route_id, route in self._spec.config.routes.items():
+            processor = self._processors.get(route_id)
             depth = depths.get(route.inbound.queue)
+            if processor is None:
+                result.append(self._elsewhere(route_id, depth))
+                continue
             result.append(
                 RouteRuntime(
                     route_id=route_id,
@@ -135,6 +141,22 @@ class ExecutionRoutes:
                 )
             )
         return result
+
+    def _elsewhere(self, route_id: str, depth: QueueDepth | None) -> RouteRuntime:
+        """Return a route as it stands whose messages others take."""
+        route = self.graph.route(route_id)
+        paused = route_id in self._services.paused_routes
+        return RouteRuntime(
+            route_id=route_id,
+            name=route.name or route_id,
+            queue=route.inbound.queue,
+            state="paused" if paused else "running",
+            in_flight=depth.in_flight if depth else 0,
+            ready=depth.ready if depth else 0,
+            delayed=depth.delayed if depth else 0,
+            concurrency=route.inbound.concurrency,
+            served_here=False,
+        )
 
     def gathering(self) -> dict[tuple[str, str], list[str]]:
         """Return the messages that wait for their batch to fill, by route and stage."""
@@ -155,6 +177,8 @@ class ExecutionRoutes:
     def _build(self) -> None:
         recent = RecentArtefacts()
         for route_id, route in self._spec.config.routes.items():
+            if not self._services.serves(route_id):
+                continue
             context = RouteContext(
                 scope=self.scope,
                 route_id=route_id,

@@ -103,7 +103,8 @@ class BreakerRuntime:
 @dataclass(frozen=True, slots=True)
 class RouteRuntime:
     """A route as it stands now. `concurrency` is how many of its messages may be in work; `holding`
-    says what it waits for when storage or queue are in trouble."""
+    says what it waits for when storage or queue are in trouble. Of one that is not `served_here` only
+    what waits is known, and what others have in hand may count as `ready`."""
 
     route_id: str
     name: str
@@ -116,6 +117,7 @@ class RouteRuntime:
     held_back: HeldBack | None = None
     breakers: tuple[BreakerRuntime, ...] = ()
     holding: str | None = None
+    served_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from factflow_engine.execution_spec import (
 )
 from factflow_engine.message_metadata import MetadataLimit
 from factflow_engine.orchestrator import PipelineOrchestrator
+from factflow_engine.other_workers import NoOtherWorkers, OtherWorkers
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.registry import AdapterRegistry
 from factflow_engine.route_context import EngineServices
@@ -57,6 +58,8 @@ class OrchestratorManager:
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
         tracer: StageTracer | None = None,
+        served_routes: frozenset[str] | None = None,
+        others: OtherWorkers | None = None,
     ) -> None:
         self._services = EngineServices(
             queue=queue,
@@ -68,6 +71,8 @@ class OrchestratorManager:
             gate=RunGate(),
             paused_routes=set(),
             tracer=tracer,
+            served_routes=served_routes,
+            others=others or NoOtherWorkers(),
         )
         self._registry = registry
         self._on_finished = on_finished

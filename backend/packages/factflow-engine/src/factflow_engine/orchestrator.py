@@ -113,8 +113,8 @@ class PipelineOrchestrator:
         else:
             status, grace = self._stop.result()
         drained.cancel()
-        await self._rest(grace)
-        gap = await self._flush_lineage()
+        missing = await self._all_rest(status, grace)
+        gap = max(await self._flush_lineage(), missing)
         progress = messages_only(await self._services.queue.progress(self._scope))
         await on_final(FinalState(status, progress, gap, self._warning(progress), error))
         if gap:
@@ -151,6 +151,18 @@ class PipelineOrchestrator:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._publishing
         await self.routes.rest(grace_seconds)
+
+    async def _all_rest(self, status: FinalStatus, grace_seconds: float) -> int:
+        """Bring routes to rest, here and elsewhere; return how many lineage rows others are known to lack.
+
+        Others go on with an execution that is only interrupted here.
+        """
+        if status == "interrupted":
+            await self._rest(grace_seconds)
+            return 0
+        others = self._services.others.rest(self._scope, grace_seconds)
+        _, missing = await asyncio.gather(self._rest(grace_seconds), others)
+        return missing
 
     async def _flush_lineage(self) -> int:
         """Return how many rows are known to be missing; after a cut at least one may be."""

@@ -10,6 +10,7 @@ from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.fan_out import Target
 from factflow_engine.holding import Holder
 from factflow_engine.message_metadata import MetadataLimit
+from factflow_engine.other_workers import NoOtherWorkers, OtherWorkers
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_engine.recent import RecentArtefacts
 from factflow_engine.retry_policy import RetryPolicy
@@ -37,6 +38,14 @@ class EngineServices:
     """Names of routes that take no messages, in whichever execution."""
     tracer: StageTracer | None = None
     """Who is told of every stage call; usually nobody."""
+    served_routes: frozenset[str] | None = None
+    """Names of routes whose messages this process takes; None: of all."""
+    others: OtherWorkers = NoOtherWorkers()
+    """Processes that take messages of the executions owned here."""
+
+    def serves(self, route_id: str) -> bool:
+        """Tell whether messages of a route are taken in this process."""
+        return self.served_routes is None or route_id in self.served_routes
 
 
 class RouteContext:

@@ -223,6 +223,12 @@ class RoutePauses:
             self._events.tell(execution_id)
 
 
+async def paused_routes(engine: AsyncEngine) -> set[str]:
+    """Return the names of the routes that are paused."""
+    async with engine.connect() as connection:
+        return set((await connection.execute(select(route_pauses.c.route_id))).scalars())
+
+
 def _pause_or_pause_again(dialect: str, asked: RoutePause) -> ReturningInsert[Any]:
     """Return the statement that enters a pause, or changes the one that stands; it gives the row."""
     insert = upsert(dialect, route_pauses).values(asdict(asked))

@@ -161,3 +161,28 @@ route_pauses = Table(
     Column("reason", Text),
     Column("until", Float),
 )
+
+workers = Table(
+    "worker",
+    metadata,
+    Column("worker_id", String(64), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("routes", JSON(none_as_null=True)),  # NULL: all
+    Column("concurrency", Integer),  # NULL: as the pipeline says
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("holding", JSON, nullable=False),
+)
+
+worker_shares = Table(
+    "worker_share",
+    metadata,
+    Column("execution_id", String(36), primary_key=True),
+    Column("worker_id", String(64), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("state", String(16), nullable=False),  # working, rested, refused
+    Column("reason", Text),
+    Column("missing_rows", _Count, nullable=False),
+    Index("ix_worker_share_worker", "worker_id"),
+)

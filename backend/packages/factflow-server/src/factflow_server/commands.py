@@ -1,4 +1,4 @@
-"""The server process's own commands: `serve` and `validate`.
+"""The server package's own commands: `serve`, `worker` and `validate`.
 
 Exit codes: 0 fine, 1 a pipeline is invalid (`validate`), 2 cannot start or bad usage, 3 the data folder
 or the database belongs to a live server.
@@ -52,7 +52,11 @@ def _parser() -> argparse.ArgumentParser:
         "--embedded", action="store_true", help="queue, databases and storage in one folder"
     )
     serve.add_argument(
-        "--settings", type=Path, help="file of settings (default ./factflow.toml, if it is there)"
+        "--no-work",
+        dest="work",
+        action="store_false",
+        default=None,
+        help="leave messages to workers",
     )
     serve.add_argument(
         "--private",
@@ -80,27 +84,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--port", type=int, help="port to listen on, 0: any free (default 8000)")
     serve.add_argument("--pipelines", type=Path, help="folder of pipelines to validate at start")
-    serve.add_argument(
-        "--allow-private-networks",
-        action="store_true",
-        default=None,
-        help="let adapters fetch from private and loopback addresses",
-    )
-    serve.add_argument(
-        "--durability", choices=["os", "fsync"], help="fsync also survives power loss (default os)"
-    )
-    serve.add_argument(
-        "--storage-uri",
-        help="file://PATH, packed://PATH or s3://BUCKET/PREFIX (default: storage/ in the data folder)",
-    )
-    serve.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
     serve.add_argument("--max-concurrent-executions", type=int, help="default 12")
     serve.set_defaults(command=_serve)
+    worker = commands.add_parser("worker", help="take messages of executions that servers own")
+    worker.add_argument("--database-url", help="as the servers have it")
+    worker.add_argument(
+        "--routes",
+        nargs="+",
+        action="extend",
+        metavar="ROUTE",
+        help="routes whose messages it takes (default: all)",
+    )
+    worker.add_argument(
+        "--concurrency", type=int, help="of each route (default: as each pipeline says)"
+    )
+    worker.set_defaults(command=_work, private=False)
+    for command in (serve, worker):
+        _add_what_both_have(command)
     validate = commands.add_parser("validate", help="validate pipeline files without a server")
     validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
     validate.add_argument("--output", choices=["text", "json"], default="text")
     validate.set_defaults(command=_validate)
-    for command in (serve, validate):
+    for command in (serve, worker, validate):
         command.add_argument(
             "--adapters",
             nargs="+",
@@ -109,6 +114,26 @@ def _parser() -> argparse.ArgumentParser:
             help="modules with adapters of your own",
         )
     return parser
+
+
+def _add_what_both_have(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--settings", type=Path, help="file of settings (default ./factflow.toml, if it is there)"
+    )
+    command.add_argument(
+        "--allow-private-networks",
+        action="store_true",
+        default=None,
+        help="let adapters fetch from private and loopback addresses",
+    )
+    command.add_argument(
+        "--durability", choices=["os", "fsync"], help="fsync also survives power loss (default os)"
+    )
+    command.add_argument(
+        "--storage-uri",
+        help="file://PATH, packed://PATH or s3://BUCKET/PREFIX (default: storage/ in the data folder)",
+    )
+    command.add_argument("--log-level", choices=["debug", "info", "warning", "error"])
 
 
 def _settings(options: argparse.Namespace) -> ServerSettings:
@@ -130,8 +155,8 @@ def _settings(options: argparse.Namespace) -> ServerSettings:
         problems = "; ".join(_problem(problem, given, file) for problem in error.errors())
         raise ServerStartError(
             f"settings are invalid: {problems}",
-            hint="python -m factflow_server serve --help; the same names as FACTFLOW_… variables, and in "
-            "factflow.toml",
+            hint="python -m factflow_server serve --help, or worker --help; the same names as FACTFLOW_… "
+            "variables, and in factflow.toml",
         ) from None  # it would repeat what was given, secrets too
 
 
@@ -160,6 +185,14 @@ def _serve(options: argparse.Namespace) -> int:
     from factflow_server.startup import serve
 
     return serve(settings)
+
+
+def _work(options: argparse.Namespace) -> int:
+    interpreter.start()
+    settings = _settings(options)
+    from factflow_server.worker_process import work
+
+    return work(settings)
 
 
 def _validate(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from factflow_execution.execution_usages import ExecutionUsages
 from factflow_execution.left_queues import LeftQueues
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
+from factflow_execution.others_at_work import OthersAtWork
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_metrics import RouteMetricsService
 from factflow_execution.route_pauses import RoutePauses
@@ -39,6 +40,7 @@ from factflow_execution.system_metrics import SystemMetricsService
 from factflow_execution.usage_counter import UsageCounter
 from factflow_execution.why.gathering import FactGatherer
 from factflow_execution.why.service import WhyService
+from factflow_execution.workers import Workers
 from factflow_foundation import logs
 from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
@@ -98,6 +100,8 @@ class Container:
     storage_reports: StorageReports
     archives: ArchiveJobs
     why: WhyService
+    workers: Workers | None
+    others: OthersAtWork | None
 
     @property
     def uptime_seconds(self) -> float:
@@ -107,6 +111,8 @@ class Container:
     async def stop(self, grace_seconds: float) -> None:
         """Start nothing new and end what runs; unfinished executions become `interrupted`."""
         await self.recovery.close()
+        if self.others is not None:
+            await self.others.close()
         await self.deleter.close()
         await self.storage_reports.close()
         await self.archives.close()
@@ -172,6 +178,8 @@ async def _join(
             began = (await executions.get(execution_id)).started_at
             tracer.execution_ended(execution_id, final.status, began, clock.now())
 
+    workers = Workers(database, clock) if settings.shares_work else None
+    others = None if workers is None else OthersAtWork(workers, repository, lineage, notifications)
     manager = OrchestratorManager(
         queue=queue,
         storage=storage,
@@ -184,6 +192,8 @@ async def _join(
         allow_private_networks=settings.allow_private_networks,
         clock=clock,
         tracer=tracer,
+        served_routes=None if settings.work else frozenset(),
+        others=others,
     )
     executions = ExecutionService(
         repository=repository,
@@ -248,7 +258,10 @@ async def _join(
             manager=manager,
             executions=executions,
             lineage_filler=lineage_filler,
+            workers=workers,
         ),
+        workers=workers,
+        others=others,
         replay=DetachedReplayService(
             executions=executions,
             configs=configs,
@@ -272,6 +285,7 @@ async def _join(
                 store=OutcomeStore(storage),
                 clock=clock,
                 put_off=recovery.put_off,
+                workers=workers,
             )
         ),
         lineage_audit=LineageAudit(

@@ -15,6 +15,7 @@ from factflow_engine.manager import OrchestratorManager
 from factflow_execution.database_trouble import reason_of
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.lineage_filler import LineageFiller
+from factflow_execution.workers import Workers
 from factflow_foundation import keys
 from factflow_foundation.clock import Clock
 from factflow_lineage.repository import PipelineLineageRepository
@@ -26,6 +27,7 @@ from factflow_server.component import Component
 from factflow_server.databases import Database
 from factflow_server.embedded import DataDir
 from factflow_server.settings import ServerSettings
+from factflow_server.worker_report import workers_component
 
 PATIENCE_SECONDS = 2.0
 SHOWN_REASONS = 5
@@ -60,6 +62,7 @@ class HealthService:
         manager: OrchestratorManager,
         executions: ExecutionService,
         lineage_filler: LineageFiller,
+        workers: Workers | None = None,
     ) -> None:
         self._settings = settings
         self._data_dir = data_dir
@@ -73,6 +76,7 @@ class HealthService:
         self._manager = manager
         self._executions = executions
         self._lineage_filler = lineage_filler
+        self._workers = workers
 
     async def check(self) -> list[Component]:
         """Return every component; never raises."""
@@ -84,6 +88,9 @@ class HealthService:
         )
         now = self._clock.now()
         found = [*asked, self._orchestrator_component()]
+        if self._workers is not None:
+            needed = not self._settings.work
+            found.append(await workers_component(self._workers, needed=needed))
         return [replace(component, checked_at=now) for component in found]
 
     async def _database_component(self) -> Component:

@@ -77,6 +77,12 @@ class ServerSettings(BaseSettings):
     api_tokens_file: Path | None = None
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Names and addresses, beside loopback, that clients may call the server by."""
+    work: bool = True
+    """Whether the server takes messages itself; with workers beside it, it need not."""
+    routes: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of the routes whose messages a worker takes; none: of all."""
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """How many messages of each route a worker handles at a time; none: as each pipeline says."""
     commit_journal: Path | None = None
     """File that a line is appended to for every commit, for whoever checks the store from outside."""
 
@@ -99,6 +105,11 @@ class ServerSettings(BaseSettings):
 
         settings: ServerSettings = Told(**given)
         return settings
+
+    @property
+    def shares_work(self) -> bool:
+        """Whether database and queue are such that other processes can have them too."""
+        return self.database_url is not None and self.queue_url is not None
 
     @property
     def shown_database_url(self) -> str | None:
@@ -139,7 +150,7 @@ class ServerSettings(BaseSettings):
             raise ValueError("it has to be `embedded`, or begin with amqp:// or amqps://")
         return value
 
-    @field_validator("adapters", "allowed_hosts", mode="before")
+    @field_validator("adapters", "allowed_hosts", "routes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

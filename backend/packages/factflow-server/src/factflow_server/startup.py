@@ -35,6 +35,8 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
         await container.executions.holds.release_dead()
         if orphans:
             _log.warning("executions were interrupted", execution_ids=orphans)
+        if container.others is not None:
+            container.others.start()
         container.lineage_filler.start()
         container.deleter.start()
         container.recovery.start()
@@ -60,7 +62,7 @@ def serve(settings: ServerSettings) -> int:
 def _listen(settings: ServerSettings) -> socket.socket:
     listener = listen(settings.host, settings.port, with_tokens=bool(settings.tokens))
     # What runs in this process, adapters of others among it, has no need to read them.
-    for name in ("FACTFLOW_API_TOKENS", "FACTFLOW_DATABASE_URL"):
+    for name in ("FACTFLOW_API_TOKENS", "FACTFLOW_DATABASE_URL", "FACTFLOW_QUEUE_URL"):
         os.environ.pop(name, None)
     return listener
 

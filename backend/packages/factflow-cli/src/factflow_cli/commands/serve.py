@@ -1,13 +1,11 @@
 """`factflow serve`: become the server."""
 
-import os
-import sys
 from typing import Annotated, Literal
 
 import typer
 
+from factflow_cli.becoming import become
 from factflow_cli.command import command
-from factflow_cli.private_server import server_command
 from factflow_cli.session import Session
 
 
@@ -100,30 +98,33 @@ def serve(
     max_concurrent_executions: Annotated[
         int | None, typer.Option("--max-concurrent-executions", min=1, help="[default: 12]")
     ] = None,
+    no_work: Annotated[
+        bool, typer.Option("--no-work", help="Leave all messages to workers (factflow worker).")
+    ] = False,
     embedded: Annotated[  # noqa: ARG001  # accepted because people type it; there is no other mode
         bool, typer.Option("--embedded", help="All in one process; the only mode of this command.")
     ] = True,
 ) -> None:
     """Run a server with everything in it, until Ctrl+C. The process becomes the server."""
-    given = {
-        "--settings": settings,
-        "--data-dir": data_dir,
-        "--database-url": database_url,
-        "--host": host,
-        "--port": port,
-        "--api-tokens-file": api_tokens_file,
-        "--pipelines": pipelines,
-        "--durability": durability,
-        "--storage-uri": storage_uri,
-        "--log-level": log_level,
-        "--max-concurrent-executions": max_concurrent_executions,
-    }
-    pairs = [(option, str(value)) for option, value in given.items() if value is not None]
-    arguments = ["serve", "--embedded", *(part for pair in pairs for part in pair)]
-    for name in allowed_host or ():
-        arguments += ["--allowed-host", name]
-    if adapters:
-        arguments += ["--adapters", *adapters]
-    if allow_private_networks:
-        arguments.append("--allow-private-networks")
-    os.execv(sys.executable, server_command(*arguments))  # noqa: S606  # our own interpreter and module, no shell
+    become(
+        "serve",
+        {
+            "--settings": settings,
+            "--data-dir": data_dir,
+            "--database-url": database_url,
+            "--host": host,
+            "--port": port,
+            "--api-tokens-file": api_tokens_file,
+            "--pipelines": pipelines,
+            "--durability": durability,
+            "--storage-uri": storage_uri,
+            "--log-level": log_level,
+            "--max-concurrent-executions": max_concurrent_executions,
+        },
+        {"--adapters": adapters, "--allowed-host": allowed_host},
+        {
+            "--embedded": True,
+            "--allow-private-networks": allow_private_networks,
+            "--no-work": no_work,
+        },
+    )

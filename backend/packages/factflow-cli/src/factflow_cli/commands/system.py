@@ -9,7 +9,13 @@ from factflow_cli.command import command, group
 from factflow_cli.exit_codes import ExitCode, for_health
 from factflow_cli.server_address import shown
 from factflow_cli.session import Session
-from factflow_cli.system_view import draw_diagnosis, draw_health, draw_metrics, draw_storage
+from factflow_cli.system_view import (
+    draw_diagnosis,
+    draw_health,
+    draw_metrics,
+    draw_storage,
+    draw_workers,
+)
 
 app = group("Look after the server.")
 
@@ -45,6 +51,13 @@ def metrics(session: Session) -> None:
     """Show what the server has done since its start, and has in hand now."""
     answer = session.api.get("/system/metrics")
     session.show(answer, lambda: draw_metrics(answer))
+
+
+@command(app, "workers", "factflow system workers")
+def workers(session: Session) -> None:
+    """Show the workers that are there, what each works on, and what keeps it."""
+    answer = session.api.get("/system/workers")
+    session.show(answer, lambda: draw_workers(answer, rows(answer, "workers")))
 
 
 @command(app, "mq-diagnostic", "factflow system mq-diagnostic")

@@ -280,6 +280,15 @@ class PipelineGlobalConfig(BlockModel):
     backpressure: BackpressureConfig | None = None
     circuit_breaker: CircuitBreakerConfig | None = None
 
+    def with_concurrency(self, concurrency: int) -> PipelineGlobalConfig:
+        """Return the same pipeline, with every route handling so many messages at a time in a process."""
+        laid_over = {"concurrency": concurrency, "prefetch": 2 * concurrency}
+        routes = {
+            name: route.model_copy(update={"inbound": route.inbound.model_copy(update=laid_over)})
+            for name, route in self.routes.items()
+        }
+        return self.model_copy(update={"routes": routes})
+
     def error_handling_for(self, route_id: str) -> ErrorHandlingConfig:
         """Return a route's settings: its own keys over the pipeline's over the defaults.
 

@@ -37,6 +37,8 @@ CauseCode = Literal[
     "holding",
     "handled_alone",
     "no_consumer",
+    "no_worker",
+    "worker_refused",
     "retry",
     "gathering",
     "in_work",

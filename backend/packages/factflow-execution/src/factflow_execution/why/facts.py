@@ -11,6 +11,7 @@ from factflow_engine.execution_spec import ExecutionSlots, RouteRuntime
 from factflow_engine.stall_watch import Stall
 from factflow_execution.execution_deletions import Deletion
 from factflow_execution.models import PipelineExecution
+from factflow_execution.workers import Share, Worker
 from factflow_lineage.models import PipelineLineageEntry
 from factflow_lineage.unsettled import FailureGroup
 from factflow_protocols.queue import MessagePlace, Progress
@@ -78,7 +79,7 @@ class ExecutionFacts:
 
     `engine_holds` says what publishing (`_publisher`) and the end (`_end`) wait for, `end_unwritten` why
     the final status cannot be written, `put_off` why its recovery is tried later, `lineage_trouble` why
-    lineage could not be asked.
+    lineage could not be asked. `workers` are those that are there, `shares` what they do with it.
     """
 
     now: float
@@ -98,6 +99,8 @@ class ExecutionFacts:
     lineage_trouble: str | None = None
     deletion: Deletion | None = None
     stall: Stall | None = None
+    workers: tuple[Worker, ...] = ()
+    shares: tuple[Share, ...] = ()
 
     @property
     def id(self) -> str:

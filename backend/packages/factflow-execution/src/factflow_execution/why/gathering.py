@@ -15,6 +15,7 @@ from factflow_execution.models import PipelineExecution
 from factflow_execution.route_pauses import RoutePause, RoutePauses
 from factflow_execution.snapshot import snapshot_config
 from factflow_execution.why.facts import ExecutionFacts, InWork, NextAttempt, Pause, RouteFacts
+from factflow_execution.workers import Workers
 from factflow_foundation.clock import Clock
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.models import PipelineLineageEntry
@@ -41,6 +42,7 @@ class FactGatherer:
         store: OutcomeStore,
         clock: Clock,
         put_off: Mapping[str, str],
+        workers: Workers | None = None,
     ) -> None:
         self.executions = executions
         self.manager = manager
@@ -50,6 +52,7 @@ class FactGatherer:
         self._pauses = pauses
         self._clock = clock
         self._put_off = put_off
+        self._workers = workers
 
     def now(self) -> float:
         """Return the time (Unix seconds) that an answer is of."""
@@ -85,6 +88,12 @@ class FactGatherer:
         deletions = await self.executions.deletions.find([execution_id])
         facts = replace(facts, deletion=deletions.get(execution_id))
         pauses = await self.pauses()
+        if self._workers is not None and row.status == "running":
+            facts = replace(
+                facts,
+                workers=tuple(await self._workers.all()),
+                shares=tuple(await self._workers.shares(execution_id)),
+            )
         try:
             if row.status in {"running", "interrupted"}:
                 progress = await manager.found_in_queue(execution_id, row.generation)

@@ -13,6 +13,7 @@ from factflow_engine.suspects import is_turn_reason
 from factflow_execution.why.causes import Cause
 from factflow_execution.why.facts import ExecutionFacts, Pause, RouteFacts
 from factflow_execution.why.words import counted, error, length, moment, quoted, told
+from factflow_execution.why.worker_causes import worker_causes
 
 STALL_COUNTS_SECONDS = 300.0
 """How long a stall of the event loop is told as a reason."""
@@ -56,6 +57,7 @@ def route_causes(
         *(_breaker(execution, route, breaker) for breaker in route.runtime.breakers),
         *_held_back(execution, route, above | {route_id}),
         *_holding(execution, route),
+        *worker_causes(execution, route),
     ]
     busy = [
         *_next_attempt(execution, route),

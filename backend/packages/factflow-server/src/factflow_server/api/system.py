@@ -16,9 +16,12 @@ from factflow_server.api.schemas.system import (
     HealthResponse,
     StorageResponse,
     SystemMetricsResponse,
+    WorkerSchema,
+    WorkersResponse,
 )
 from factflow_server.api.schemas.times import iso
 from factflow_server.component import overall
+from factflow_server.worker_report import worker_report
 
 router = APIRouter(prefix="/system", tags=["system"])
 
@@ -51,6 +54,15 @@ async def get_system_metrics(services: Services) -> SystemMetricsResponse:
     return SystemMetricsResponse.of(
         await services.metrics.snapshot(), services.clock.now(), services.uptime_seconds
     )
+
+
+@router.get("/workers", operation_id="list_workers")
+async def list_workers(services: Services) -> WorkersResponse:
+    """Get the workers that are there, what each works on, and what keeps it."""
+    if services.workers is None:
+        return WorkersResponse(shared=False, workers=[])
+    found = [WorkerSchema.of(one) for one in await worker_report(services.workers)]
+    return WorkersResponse(shared=True, workers=found)
 
 
 @router.post("/mq-diagnostic", operation_id="run_mq_diagnostic")

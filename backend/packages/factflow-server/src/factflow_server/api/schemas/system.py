@@ -11,6 +11,7 @@ from factflow_server.api.schemas.deletions import DeletionSchema
 from factflow_server.api.schemas.times import iso
 from factflow_server.component import Component, HealthStatus
 from factflow_server.storage_report import ReportedExecution, StorageReport
+from factflow_server.worker_report import ReportedWorker
 
 
 class ComponentDebugSchema(BaseModel):
@@ -283,3 +284,44 @@ class StorageResponse(BaseModel):
             executions=[UsageSchema.of(one) for one in report.executions],
             hints=list(report.hints),
         )
+
+
+class WorkerSchema(BaseModel):
+    """A worker that is there. `routes` null: all of them; `concurrency` null: as each pipeline says.
+    `refuses` and `holding` say why, by execution and by `EXECUTION/ROUTE`."""
+
+    worker_id: str
+    host: str
+    pid: int
+    routes: list[str] | None
+    concurrency: int | None
+    started_at: str
+    seen_at: str
+    works_on: list[str]
+    refuses: dict[str, str]
+    holding: dict[str, str]
+
+    @classmethod
+    def of(cls, reported: ReportedWorker) -> WorkerSchema:
+        """Return a worker as it goes on the wire."""
+        worker = reported.worker
+        return cls(
+            worker_id=worker.worker_id,
+            host=worker.host,
+            pid=worker.pid,
+            routes=None if worker.routes is None else list(worker.routes),
+            concurrency=worker.concurrency,
+            started_at=iso(worker.started_at) or "",
+            seen_at=iso(worker.seen_at) or "",
+            works_on=reported.works_on,
+            refuses=reported.refuses,
+            holding=dict(worker.holding or {}),
+        )
+
+
+class WorkersResponse(BaseModel):
+    """The workers that are there, the oldest first; `shared` is false where the server works alone, since
+    its queue or its database is its own."""
+
+    shared: bool
+    workers: list[WorkerSchema]

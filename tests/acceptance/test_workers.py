@@ -1,0 +1,162 @@
+"""Servers that leave messages to workers: shared, paused, cancelled, refused, and told of."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from factflow_selftest.client import Client
+from factflow_selftest.judge import judge_all
+from factflow_selftest.pipeline import STATUS, pipeline_yaml
+from factflow_testing.server_process import ServerDidNotStartError, wait_until
+from factflow_testing.stack import Stack, grown_up_stack
+from factflow_testing.worker_process import WorkerProcess
+
+
+def committed_by(stack: Stack) -> Counter[int]:
+    """Return how many outcomes each process has committed, by its pid."""
+    journal = stack.evidence.commits
+    lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+    return Counter(json.loads(line)["pid"] for line in lines)
+
+
+def judged(stack: Stack, url: str) -> None:
+    """Fail unless a look from outside finds nothing lost, nothing done twice, every count right."""
+    with contextlib.closing(Client(url)) as client:
+        figures = judge_all(stack.evidence, client, STATUS)
+    assert not figures.wrong, "\n".join([str(figures.as_json()), *figures.problems])
+
+
+def test_workers_share_what_a_server_leaves_to_them(tmp_path: Path) -> None:
+    with (
+        grown_up_stack(tmp_path) as stack,
+        stack.server("--no-work") as server,
+        stack.worker() as one,
+        stack.worker() as two,
+    ):
+        execution = server.run(server.create(pipeline_yaml(stack.evidence.journal, 120)))
+        assert server.end_of(execution)["status"] == STATUS
+        by = committed_by(stack)
+        assert set(by) <= {one.pid, two.pid, server.pid}
+        assert min(by[one.pid], by[two.pid]) > 0
+        judged(stack, server.url)
+        # The rows of all of them are there when the execution is said to have ended.
+        assert server.get(f"/executions/{execution}")["lineage_gap"] == 0
+        assert one.stop() == two.stop() == 0
+
+
+def test_without_a_worker_nothing_moves_and_why_says_so(tmp_path: Path) -> None:
+    with grown_up_stack(tmp_path) as stack, stack.server("--no-work") as server:
+        execution = server.run(server.create(pipeline_yaml(stack.evidence.journal, 10)))
+
+        def causes() -> str:
+            return json.dumps(server.get(f"/why/{execution}")["causes"])
+
+        wait_until("why to say it", lambda: '"no_worker"' in causes())
+        assert "factflow worker --routes" in causes()
+        with stack.worker("--routes", "split"):
+            wait_until("what it serves to move", lambda: "route split" not in causes())
+            assert '"no_worker"' in causes()
+            with stack.worker("--routes", "work", "again", "--concurrency", "3"):
+                assert server.end_of(execution)["status"] == STATUS
+        judged(stack, server.url)
+
+
+def test_a_worker_that_lacks_an_adapter_says_which(
+    tmp_path: Path, adapters: tuple[str, ...]
+) -> None:
+    pipeline = """
+version: "1.0"
+name: special
+init_message: {route: only, payload: {}}
+routes:
+  only:
+    inbound: {queue: only}
+    adapters: [{type: echo}]
+"""
+    with (
+        grown_up_stack(tmp_path) as stack,
+        stack.server("--no-work", *adapters) as server,
+        stack.worker(),
+    ):
+        execution = server.run(server.create(pipeline))
+
+        def causes() -> str:
+            return json.dumps(server.get(f"/why/{execution}")["causes"])
+
+        wait_until("the refusal", lambda: '"worker_refused"' in causes())
+        assert "echo" in causes()
+        health = server.get("/system/health", debug=True)["components"]
+        [part] = (one for one in health if one["name"] == "workers")
+        assert part["status"] == "degraded"
+        assert "echo" in part["message"]
+        with stack.worker(*adapters):
+            assert server.end_of(execution)["status"] == "completed"
+
+
+def test_a_paused_route_is_paused_everywhere_and_a_cancelled_execution_rests(
+    tmp_path: Path,
+) -> None:
+    with (
+        grown_up_stack(tmp_path) as stack,
+        stack.server("--no-work") as server,
+        stack.worker() as worker,
+    ):
+        server.api.patch("/pipelines/work", json={"state": "paused"})
+        execution = server.run(server.create(pipeline_yaml(stack.evidence.journal, 40)))
+        wait_until("the route before it to be through", lambda: _ready(server.get, execution) >= 40)
+        before = len(stack.evidence.lines())
+        server.post(f"/executions/{execution}/cancel")
+        assert server.get(f"/executions/{execution}")["status"] == "cancelled"
+        assert len(stack.evidence.lines()) == before
+        server.api.patch("/pipelines/work", json={"state": "running"})
+        again = server.run(server.create(pipeline_yaml(stack.evidence.journal, 40)))
+        assert server.end_of(again)["status"] == STATUS
+        assert worker.alive
+
+
+def _ready(get: object, execution: str) -> int:
+    routes = get(f"/executions/{execution}/routes")["routes"]  # type: ignore[operator]
+    return sum(route["ready"] for route in routes if route["route_id"] == "work")
+
+
+def test_a_killed_workers_messages_go_to_others(tmp_path: Path) -> None:
+    with grown_up_stack(tmp_path) as stack, stack.server("--no-work") as server:
+        config = server.create(pipeline_yaml(stack.evidence.journal, 150))
+        execution = server.run(config)
+        with stack.worker() as first, stack.worker():
+            wait_until("some work", lambda: committed_by(stack)[first.pid] > 20)
+            first.kill()
+            stack.evidence.note_kill()
+            assert server.end_of(execution)["status"] == STATUS
+        judged(stack, server.url)
+        wait_until(
+            "its rows to be made again",
+            lambda: server.get(f"/executions/{execution}")["lineage_gap"] == 0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [
+        ("FACTFLOW_STORAGE_URI", "not named: FACTFLOW_STORAGE_URI"),
+        ("FACTFLOW_DATABASE_URL", "not named: FACTFLOW_DATABASE_URL"),
+        ("FACTFLOW_QUEUE_URL", "not named: FACTFLOW_QUEUE_URL"),
+    ],
+)
+def test_a_worker_says_what_it_lacks(left_out: str, words: str) -> None:
+    variables = {
+        "FACTFLOW_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "FACTFLOW_QUEUE_URL": "amqp://127.0.0.1:1/",
+        "FACTFLOW_STORAGE_URI": "s3://bucket/prefix",
+    }
+    del variables[left_out]
+    with pytest.raises(ServerDidNotStartError, match=words) as refused:
+        WorkerProcess(**variables)
+    assert refused.value.code == 2
+    assert "hint: " in str(refused.value)
+    assert "Traceback" not in str(refused.value)
