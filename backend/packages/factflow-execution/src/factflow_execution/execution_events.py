@@ -17,6 +17,7 @@ from sqlalchemy import RowMapping, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_execution.models import ExecutionStatus
+from factflow_execution.notifications import Notifications
 from factflow_execution.tables import execution_events as events
 from factflow_execution.tables import executions
 from factflow_foundation.changes import Changes
@@ -50,9 +51,15 @@ def ending(status: ExecutionStatus, at: float, values: Mapping[str, Any]) -> Eve
 class ExecutionEvents:
     """Writes events in other people's transactions, and reads them."""
 
-    def __init__(self, engine: AsyncEngine, changes: Changes | None = None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        changes: Changes | None = None,
+        notifications: Notifications | None = None,
+    ) -> None:
         self._engine = engine
         self._changes = changes or Changes()
+        self._notifications = notifications
 
     @staticmethod
     async def add(connection: AsyncConnection, execution_id: str, event: Event) -> None:
@@ -79,8 +86,10 @@ class ExecutionEvents:
             )
 
     def tell(self, execution_id: str) -> None:
-        """Wake those who follow an execution."""
+        """Wake those who follow an execution, here and in other processes."""
         self._changes.tell(execution_id, STATUS)
+        if self._notifications is not None:
+            self._notifications.tell("execution", execution_id)
 
     async def after(self, execution_id: str, number: int) -> list[Event]:
         """Return an execution's events behind a number, in the order they were written."""

@@ -20,6 +20,7 @@ from factflow_engine.config.models import NAME_PATTERN
 from factflow_engine.manager import OrchestratorManager
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_events import Event, ExecutionEvents
+from factflow_execution.notifications import Notifications
 from factflow_execution.tables import route_pauses
 from factflow_execution.upsert import upsert
 from factflow_foundation import logs
@@ -80,11 +81,13 @@ class RoutePauses:
         manager: OrchestratorManager,
         clock: Clock | None = None,
         events: ExecutionEvents | None = None,
+        notifications: Notifications | None = None,
     ) -> None:
         self._events = events or ExecutionEvents(engine)
         self._engine = engine
         self._manager = manager
         self._clock = clock or SystemClock()
+        self._notifications = notifications
         self._timer: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -219,6 +222,8 @@ class RoutePauses:
         return running
 
     def _tell(self, execution_ids: list[str]) -> None:
+        if self._notifications is not None:
+            self._notifications.tell("pauses", "")
         for execution_id in execution_ids:
             self._events.tell(execution_id)
 

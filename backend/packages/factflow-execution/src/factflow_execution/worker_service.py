@@ -40,12 +40,9 @@ class WorkerService:
         await self._parts.workers.enter(self._worker)
         await self._put_pauses_in_force()
         listen = self._notifications.listen
-        for topic, told in (
-            ("execution", self._told_execution),
-            ("rest", self._told_rest),
-            ("pauses", lambda _: self._pauses.set()),
-        ):
-            self._listening.callback(listen(topic, told))
+        self._listening.callback(listen("execution", self._told_execution))
+        self._listening.callback(listen("rest", self._told_rest))
+        self._listening.callback(listen("pauses", lambda _: self._pauses.set()))
         self._everything.set()
         for name, run in (
             ("beat", self._beat),
@@ -96,9 +93,12 @@ class WorkerService:
                 execution_id,
                 self._parts,
                 on_rested=lambda rested: self._notifications.tell("rested", rested),
-                on_gone=lambda gone: self._followed.pop(gone, None) and None,
+                on_gone=self._gone,
             )
         return followed
+
+    def _gone(self, execution_id: str) -> None:
+        self._followed.pop(execution_id, None)
 
     async def _look(self) -> None:
         while True:
