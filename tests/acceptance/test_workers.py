@@ -18,10 +18,10 @@ from factflow_testing.worker_process import WorkerProcess
 
 
 def committed_by(stack: Stack) -> Counter[int]:
-    """Return how many outcomes each process has committed, by its pid."""
+    """Return how many outcomes each process has committed, by its pid; the last line may be half there."""
     journal = stack.evidence.commits
     lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
-    return Counter(json.loads(line)["pid"] for line in lines)
+    return Counter(json.loads(line)["pid"] for line in lines if line)
 
 
 def judged(stack: Stack, url: str) -> None:

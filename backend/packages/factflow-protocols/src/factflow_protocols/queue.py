@@ -130,6 +130,22 @@ class QueueProtocol(Protocol):
         """
         ...
 
+    async def join(self, scope: QueueScope) -> None:
+        """Take part in a scope that another process has open: subscribe, settle, put back, release, and
+        publish what a message's handling makes.
+
+        Raises `QueueError` when the scope is not known, or when no other process can have it.
+        """
+        ...
+
+    async def leave(self, scope: QueueScope) -> None:
+        """Take part no more in a scope that was joined; what is in hand is delivered again, to anyone."""
+        ...
+
+    async def refresh(self, scope: QueueScope) -> None:
+        """Bring the depths of a joined scope up to date; of others they always are."""
+        ...
+
     def subscribe(self, scope: QueueScope, queue: str, *, prefetch: int = PREFETCH) -> Consumer:
         """Start consuming a queue; messages published before count too.
 

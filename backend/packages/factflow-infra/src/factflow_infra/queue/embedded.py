@@ -108,6 +108,19 @@ class EmbeddedQueue:
             state = self._scopes[scope]
         return state.progress
 
+    async def join(self, scope: QueueScope) -> None:
+        """Refuse: the file is this process's own."""
+        raise QueueError(
+            f"execution {scope.execution_id} has its queues in a file of one server's own",
+            hint="workers need a broker: FACTFLOW_QUEUE_URL",
+        )
+
+    async def leave(self, scope: QueueScope) -> None:
+        """Return: nothing was joined."""
+
+    async def refresh(self, scope: QueueScope) -> None:
+        """Return: depths are always up to date."""
+
     def subscribe(
         self,
         scope: QueueScope,

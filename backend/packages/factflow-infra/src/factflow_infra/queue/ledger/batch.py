@@ -25,11 +25,12 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What the ledger has of a message."""
+    """What the ledger has of a message; `laps` is how often an attempt of it was replaced by the next."""
 
     queue: str
     settled: bool
     crashes: int
+    laps: int = 0
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ class LedgerBatch:
     settled: list[Settled] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
     unclaimed: list[str] = field(default_factory=list)
+    laps: dict[str, int] = field(default_factory=dict)
     publisher: int | None = None
     cursor: int | None = None
 

@@ -49,12 +49,22 @@ async def write_batch(
                 .values(claimed=claimed),
                 {"ids": part},
             )
+    for message_id, laps in batch.laps.items():
+        await note_lap(connection, scope_id, message_id, laps)
     await _keep_counts(connection, scope_id, changes)
     kept: dict[str, Any] = {"publisher": batch.publisher, "cursor": batch.cursor}
     values = {name: value for name, value in kept.items() if value is not None}
     if values:
         await connection.execute(update(scopes).where(scopes.c.id == scope_id).values(values))
     return changes
+
+
+async def note_lap(connection: AsyncConnection, scope_id: int, message_id: str, laps: int) -> None:
+    """Note that attempts of a message up to this one were replaced by the next."""
+    older = (messages.c.scope == scope_id, messages.c.message_id == message_id)
+    await connection.execute(
+        update(messages).where(*older, messages.c.laps < laps).values(laps=laps)
+    )
 
 
 def parts(items: Sequence[T]) -> Iterator[list[T]]:
@@ -114,11 +124,15 @@ async def _look_up(
     connection: AsyncConnection, scope_id: int, ids: Sequence[str], changes: LedgerChanges
 ) -> None:
     wanted = select(
-        messages.c.message_id, messages.c.queue, messages.c.state, messages.c.crashes
+        messages.c.message_id,
+        messages.c.queue,
+        messages.c.state,
+        messages.c.crashes,
+        messages.c.laps,
     ).where(_among(scope_id))
     for part in parts(ids):
         for row in await connection.execute(wanted, {"ids": part}):
-            entry = LedgerEntry(row.queue, row.state != STANDING, row.crashes)
+            entry = LedgerEntry(row.queue, row.state != STANDING, row.crashes, row.laps)
             changes.known[row.message_id] = entry
 
 
@@ -152,6 +166,7 @@ def _row(scope_id: int, message_id: str, queue: str, state: int) -> dict[str, An
         "state": state,
         "claimed": 0,
         "crashes": 0,
+        "laps": 0,
     }
 
 

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Row, Select, Update, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Row, Select, Update, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -24,7 +25,7 @@ from factflow_infra.queue.ledger.batch import (
     QueueCount,
     ScopeEntry,
 )
-from factflow_infra.queue.ledger.batch_writer import write_batch
+from factflow_infra.queue.ledger.batch_writer import note_lap, write_batch
 from factflow_infra.queue.ledger.tables import (
     PUBLISHER_NONE,
     PUBLISHER_OPEN,
@@ -42,6 +43,18 @@ T = TypeVar("T")
 
 IDS_PER_STATEMENT = 500
 ROWS_PER_PURGE = 20_000
+
+
+class ScopeGoneError(QueueError):
+    """Nobody has opened the execution's queues, or they were deleted."""
+
+    code = "queue_gone"
+
+    def __init__(self, scope: QueueScope) -> None:
+        super().__init__(
+            f"execution {scope.execution_id} has no queues in generation {scope.generation}",
+            hint="they are made when the execution starts and go when it ends",
+        )
 
 
 class ScopeTakenOverError(QueueError):
@@ -77,13 +90,13 @@ class Ledger:
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     @_uncut
     async def start(self) -> None:
         """Bring the tables up to date. Raises `DatabaseNewerError` too."""
         with _told_as_queue_trouble():
-            await bring_up_to_date(self._engine, schema)
+            await bring_up_to_date(self.engine, schema)
 
     @_uncut
     async def open(self, scope: QueueScope, *, publisher: bool, boot: str | None) -> ScopeEntry:
@@ -118,9 +131,8 @@ class Ledger:
             }
             await connection.execute(update(scopes).where(scopes.c.id == row.id).values(values))
             if not row.clean:
-                await connection.execute(
-                    _claimed(row.id).values(claimed=0, crashes=messages.c.crashes + 1)
-                )
+                by_owner = _claimed(row.id).where(messages.c.claimant.is_(None))
+                await connection.execute(by_owner.values(claimed=0, crashes=messages.c.crashes + 1))
             row = (await connection.execute(_named(scope))).one()
             return await _entry(connection, row)
 
@@ -159,11 +171,55 @@ class Ledger:
             return await write_batch(connection, entry.id, batch)
 
     @_uncut
-    async def entries(self, entry: ScopeEntry, ids: Sequence[str]) -> dict[str, LedgerEntry]:
-        """Return what is known of these messages; unknown ones are left out."""
+    async def name_more_queues(
+        self, entry: ScopeEntry, scope: QueueScope, names: Sequence[str]
+    ) -> None:
+        """Note queues as one who does not own the scope. Raises `QueueError` when it was deleted."""
+        async with self._begun() as connection:
+            row = (await connection.execute(_named(scope).with_for_update())).one_or_none()
+            if row is None or row.id != entry.id:
+                raise ScopeGoneError(scope)
+            rows = [
+                {"scope": entry.id, "name": name, "announced": 0, "settled": 0, "failed": 0}
+                for name in sorted(names)
+            ]
+            await connection.execute(postgresql.insert(queues).on_conflict_do_nothing(), rows)
+
+    @_uncut
+    async def claim(self, entry: ScopeEntry, ids: Sequence[str], claimant: int) -> None:
+        """Note that one who does not own the scope handles messages that stand."""
+        async with self._begun() as connection:
+            await connection.execute(_standing(entry.id, ids).values(claimed=1, claimant=claimant))
+
+    @_uncut
+    async def unclaim(self, entry: ScopeEntry, ids: Sequence[str], claimant: int) -> None:
+        """Note that it handles them no more."""
+        mine = _standing(entry.id, ids).where(messages.c.claimant == claimant)
+        async with self._begun() as connection:
+            await connection.execute(mine.values(claimed=0, claimant=None))
+
+    @_uncut
+    async def note_lap(self, entry: ScopeEntry, message_id: str, laps: int) -> None:
+        """Note, as one who does not own the scope, that a message was replaced by its next attempt."""
+        async with self._begun() as connection:
+            await note_lap(connection, entry.id, message_id, laps)
+
+    @_uncut
+    async def entries(
+        self, entry: ScopeEntry, ids: Sequence[str], *, blame: bool = False
+    ) -> dict[str, LedgerEntry]:
+        """Return what is known of these messages; unknown ones are left out.
+
+        With `blame` those that a process claimed which is dead by now have one more in `crashes` from
+        here on: they came again, and are claimed by nobody any more.
+        """
         found: dict[str, LedgerEntry] = {}
         wanted = select(
-            messages.c.message_id, messages.c.queue, messages.c.state, messages.c.crashes
+            messages.c.message_id,
+            messages.c.queue,
+            messages.c.state,
+            messages.c.crashes,
+            messages.c.laps,
         ).where(
             messages.c.scope == entry.id,
             messages.c.message_id.in_(bindparam("ids", expanding=True)),
@@ -171,9 +227,11 @@ class Ledger:
         async with self._begun() as connection:
             for first in range(0, len(ids), IDS_PER_STATEMENT):
                 part = list(ids[first : first + IDS_PER_STATEMENT])
+                if blame and connection.dialect.name == "postgresql":
+                    await _blame(connection, entry.id, part)
                 for row in await connection.execute(wanted, {"ids": part}):
                     settled = row.state != STANDING
-                    found[row.message_id] = LedgerEntry(row.queue, settled, row.crashes)
+                    found[row.message_id] = LedgerEntry(row.queue, settled, row.crashes, row.laps)
         return found
 
     @_uncut
@@ -183,7 +241,8 @@ class Ledger:
             mine = and_(scopes.c.id == entry.id, scopes.c.owner_epoch == entry.epoch)
             done = await connection.execute(update(scopes).where(mine).values(clean=1))
             if done.rowcount:
-                await connection.execute(_claimed(entry.id).values(claimed=0))
+                by_owner = _claimed(entry.id).where(messages.c.claimant.is_(None))
+                await connection.execute(by_owner.values(claimed=0))
 
     @_uncut
     async def doom(self, scope: QueueScope) -> tuple[int, list[str]] | None:
@@ -240,7 +299,7 @@ class Ledger:
     @asynccontextmanager
     async def _begun(self) -> AsyncIterator[AsyncConnection]:
         with _told_as_queue_trouble():
-            async with self._engine.begin() as connection:
+            async with self.engine.begin() as connection:
                 yield connection
 
 
@@ -266,6 +325,31 @@ def _named(scope: QueueScope) -> Select[Any]:
 
 def _claimed(scope_id: int) -> Update:
     return update(messages).where(messages.c.scope == scope_id, messages.c.claimed == 1)
+
+
+def _standing(scope_id: int, ids: Sequence[str]) -> Update:
+    return update(messages).where(
+        messages.c.scope == scope_id,
+        messages.c.message_id.in_(list(ids)),
+        messages.c.state == STANDING,
+    )
+
+
+async def _blame(connection: AsyncConnection, scope_id: int, ids: Sequence[str]) -> None:
+    """Count a crash for messages whose claimant is dead: the lock that it holds while it lives is free."""
+    claimed = _standing(scope_id, ids).where(messages.c.claimed == 1)
+    query = select(messages.c.claimant).where(
+        messages.c.scope == scope_id,
+        messages.c.message_id.in_(list(ids)),
+        messages.c.claimed == 1,
+        messages.c.claimant.is_not(None),
+    )
+    for claimant in sorted(set(await connection.scalars(query))):
+        if await connection.scalar(select(func.pg_try_advisory_xact_lock(claimant))):
+            theirs = claimed.where(messages.c.claimant == claimant)
+            await connection.execute(
+                theirs.values(claimed=0, claimant=None, crashes=messages.c.crashes + 1)
+            )
 
 
 async def _check_owner(connection: AsyncConnection, entry: ScopeEntry, scope: QueueScope) -> bool:

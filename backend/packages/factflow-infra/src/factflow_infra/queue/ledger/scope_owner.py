@@ -24,7 +24,7 @@ from factflow_infra.queue.ledger.batch import (
 )
 from factflow_infra.queue.ledger.ledger import Ledger
 from factflow_infra.queue.ledger.tables import PUBLISHER_ENDED, PUBLISHER_NONE
-from factflow_protocols.queue import Progress, QueueScope
+from factflow_protocols.queue import Delivery, Progress, QueueScope
 
 MAX_ROWS = 5_000
 """Of one transaction: others wait for the same database."""
@@ -103,6 +103,10 @@ class ScopeOwner:
             if waiter in self._drained:
                 self._drained.remove(waiter)
 
+    def claims(self, delivery: Delivery) -> bool:  # noqa: ARG002 - as a member has it
+        """Tell whether a message's claim is written down: from the scope's first crash on."""
+        return self.crashed
+
     # -- settles between their publishing and their commit
 
     def under_way(self, message_id: str) -> bool:
@@ -146,9 +150,9 @@ class ScopeOwner:
             for message_id, entry in known.items()
         }
 
-    async def settle(self, settled: Sequence[Settled]) -> None:
-        """Take in settles, each with what it announces, as one act."""
-        await self._submit(LedgerBatch(settled=list(settled)))
+    async def settle(self, settled: Sequence[Settled], announced: Sequence[Announced] = ()) -> None:
+        """Take in settles, each with what it announces, and what was announced besides, as one act."""
+        await self._submit(LedgerBatch(settled=list(settled), announced=list(announced)))
         for one in settled:
             self.not_settling(one.message_id)
 
@@ -171,6 +175,10 @@ class ScopeOwner:
         """Note that it is not handled any more."""
         await self._submit(LedgerBatch(unclaimed=[message_id]))
 
+    async def note_lap(self, message_id: str, laps: int) -> None:
+        """Note that a message was replaced by its next attempt, which is the `laps`-th to be."""
+        await self._submit(LedgerBatch(laps={message_id: laps}))
+
     async def name_queues(self, names: Iterable[str]) -> None:
         """Note queues that are about to be made, so that they are deleted with the scope."""
         await self._ledger.name_queues(self.entry, self.scope, list(names))
@@ -178,7 +186,7 @@ class ScopeOwner:
     async def entries(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Look messages up; one whose settle is under way counts as settled."""
         under_way = [message_id for message_id in ids if message_id in self._under_way]
-        found = await self._ledger.entries(self.entry, ids)
+        found = await self._ledger.entries(self.entry, ids, blame=True)
         for message_id in under_way:
             entry = found.get(message_id)
             if entry is not None:
@@ -246,6 +254,7 @@ class ScopeOwner:
             whole.settled += batch.settled
             whole.claimed += batch.claimed
             whole.unclaimed += batch.unclaimed
+            whole.laps |= batch.laps
             whole.publisher = batch.publisher if batch.publisher is not None else whole.publisher
             whole.cursor = batch.cursor if batch.cursor is not None else whole.cursor
         reach("queue.ledger.before")

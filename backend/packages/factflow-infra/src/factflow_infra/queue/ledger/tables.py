@@ -57,4 +57,6 @@ messages = Table(
     Column("state", SmallInteger, nullable=False),  # STANDING, SETTLED, FAILED
     Column("claimed", SmallInteger, nullable=False),  # 1 while it is handled, in a crashed scope
     Column("crashes", SmallInteger, nullable=False),  # unclean ends that found it claimed
+    Column("laps", SmallInteger, nullable=False, server_default="0"),  # attempts that replaced it
+    Column("claimant", BigInteger),  # who claimed it without owning the scope; NULL: its owner
 )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logs.logger(__name__)
 
+LAP = "factflow-lap"
+"""Header of a further attempt: how many went before."""
 REPEAT = "factflow-repeat"
 """Header of what was published again."""
 NOT_BEFORE = "factflow-not-before"
@@ -35,7 +37,16 @@ NOT_BEFORE = "factflow-not-before"
 class Arrived:
     """A message that came from the broker; `message` is None once its channel ended."""
 
-    __slots__ = ("body", "crashes", "message", "message_id", "not_before", "redelivered", "repeat")
+    __slots__ = (
+        "body",
+        "crashes",
+        "lap",
+        "message",
+        "message_id",
+        "not_before",
+        "redelivered",
+        "repeat",
+    )
 
     def __init__(self, message: AbstractIncomingMessage) -> None:
         self.message: AbstractIncomingMessage | None = message
@@ -44,6 +55,7 @@ class Arrived:
         self.redelivered = bool(message.redelivered)
         self.repeat = self.redelivered or bool(message.headers.get(REPEAT))
         self.not_before = int(str(message.headers.get(NOT_BEFORE, 0))) / 1_000
+        self.lap = int(str(message.headers.get(LAP, 0)))
         self.crashes = 0
 
 
@@ -237,8 +249,8 @@ class BrokerLane:
             entry = known.get(key)
             if entry is not None:
                 one.crashes = entry.crashes
-            if entry is not None and entry.settled:
-                self._later(acknowledge(one.message))
+            if entry is not None and (entry.settled or entry.laps > one.lap):
+                self._later(acknowledge(one.message))  # it ended, or its next attempt is there
             elif await self._is_due(one) and self._checking.get(key) is one:
                 hand = self.hands.get(key)
                 if hand is not None:

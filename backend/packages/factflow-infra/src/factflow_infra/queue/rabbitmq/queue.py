@@ -12,13 +12,16 @@ import contextlib
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.queue.consumer import QueueConsumer
-from factflow_infra.queue.ledger import Ledger, ScopeOwner
+from factflow_infra.queue.ledger import Ledger, ScopeMember, ScopeOwner
 from factflow_infra.queue.ledger.batch import QueueCount, ScopeEntry
+from factflow_infra.queue.ledger.ledger import ScopeGoneError
+from factflow_infra.queue.ledger.presence import Presence
 from factflow_infra.queue.ledger.tables import (
     PUBLISHER_ENDED,
     PUBLISHER_NONE,
@@ -59,6 +62,7 @@ class RabbitQueue:
     ) -> None:
         self._session = BrokerSession(url)
         self._ledger = Ledger(ledger)
+        self._presence = Presence(ledger)
         self._clock = clock or SystemClock()
         self._boot = boot
         self._scopes: dict[QueueScope, BrokerScope] = {}
@@ -101,9 +105,42 @@ class RabbitQueue:
                         await owner.let_go()
                     raise
                 self._scopes[scope] = state
-            elif publisher and state.owner.publisher == PUBLISHER_NONE:
-                await state.owner.set_publisher(PUBLISHER_OPEN)
-        return state.owner.progress
+            elif publisher and self._owned(state).publisher == PUBLISHER_NONE:
+                await self._owned(state).set_publisher(PUBLISHER_OPEN)
+        return self._owned(state).progress
+
+    async def join(self, scope: QueueScope) -> None:
+        """Take part in a scope that another process opened. Raises `QueueError` when nobody did, or when
+        the ledger is a file of this process's own."""
+        await self.start()
+        async with self._opening:
+            if scope in self._scopes:
+                return
+            entry = await self._ledger.find(scope)
+            if entry is None:
+                raise ScopeGoneError(scope)
+            await self._show_presence()
+            member = ScopeMember(self._ledger, scope, entry, self._presence.number)
+            state = BrokerScope(self._session, member, self._clock.now)
+            try:
+                await state.start()
+            except BaseException:
+                await state.end()
+                raise
+            self._scopes[scope] = state
+
+    async def leave(self, scope: QueueScope) -> None:
+        """Take part no more: what is in hand goes back to the broker. One that is owned here stays."""
+        state = self._scopes.get(scope)
+        if state is not None and isinstance(state.owner, ScopeMember):
+            del self._scopes[scope]
+            await state.end()
+
+    async def refresh(self, scope: QueueScope) -> None:
+        """Bring the depths of a joined scope up to date."""
+        state = self._scopes.get(scope)
+        if state is not None and isinstance(state.owner, ScopeMember):
+            await state.owner.refresh()
 
     def subscribe(
         self, scope: QueueScope, queue: str, *, prefetch: int = PREFETCH
@@ -124,19 +161,23 @@ class RabbitQueue:
         """Return the position kept by the last `publish(cursor=…)`, 0 when there is none."""
         await self.start()
         state = self._scopes.get(scope)
-        return 0 if state is None else state.owner.cursor
+        return 0 if state is None else self._owned(state).cursor
 
     async def end_publishing(self, scope: QueueScope) -> None:
         """Settle the publisher; without one, or repeated, it changes nothing."""
         await self.start()
         state = self._scopes.get(scope)
-        if state is not None and state.owner.publisher == PUBLISHER_OPEN:
-            await _whole(state.owner.set_publisher(PUBLISHER_ENDED))
+        if state is None:
+            return
+        owner = self._owned(state)
+        if owner.publisher == PUBLISHER_OPEN:
+            await _whole(owner.set_publisher(PUBLISHER_ENDED))
 
     async def claim(self, delivery: Delivery) -> None:
-        """Note that the message's handling begins; costs nothing before the scope's first crash."""
+        """Note that the message's handling begins; costs nothing before the scope's first crash, nor, where
+        the scope is another's, for a message that comes for the first time."""
         state = self._scopes.get(delivery.scope)
-        if state is not None and state.owner.crashed:
+        if state is not None and state.owner.claims(delivery):
             await _whole(state.claim(delivery))
 
     async def settle(
@@ -176,7 +217,7 @@ class RabbitQueue:
             await self._ledger.find(scope)
             return _NOTHING
         await state.owner.caught_up(SEEN_SECONDS)
-        return state.owner.progress
+        return self._owned(state).progress
 
     async def find(self, scope: QueueScope) -> Progress | None:
         """Return the progress of a scope that was opened before; None when it was deleted, when the broker
@@ -185,7 +226,7 @@ class RabbitQueue:
         await self.start()
         state = self._scopes.get(scope)
         if state is not None:
-            return state.owner.progress
+            return self._owned(state).progress
         entry = await self._ledger.find(scope)
         if entry is None:
             return None
@@ -222,7 +263,7 @@ class RabbitQueue:
         deleted or the queue closed meanwhile."""
         await self.start()
         state = self._scopes.get(scope)
-        return _NOTHING if state is None else await state.owner.drained()
+        return _NOTHING if state is None else await self._owned(state).drained()
 
     def depths(self, scope: QueueScope) -> Mapping[str, QueueDepth]:
         """Return what stands in each queue of the scope. What other processes have in hand counts as
@@ -260,9 +301,35 @@ class RabbitQueue:
             await asyncio.gather(self._clearing, return_exceptions=True)
         for state in self._scopes.values():
             await state.end()
-            with contextlib.suppress(QueueUnavailableError):  # then the next start finds it unclean
-                await state.owner.let_go()
+            if isinstance(state.owner, ScopeOwner):
+                with contextlib.suppress(QueueUnavailableError):  # the next start finds it unclean
+                    await state.owner.let_go()
         await self._session.close()
+        await self._presence.close()
+
+    @staticmethod
+    def _owned(state: BrokerScope) -> ScopeOwner:
+        """Return the owner of a scope that is owned here."""
+        if isinstance(state.owner, ScopeOwner):
+            return state.owner
+        raise QueueError(
+            f"execution {state.owner.scope.execution_id} is another server's: it is only joined here",
+            hint="ask the server that runs it",
+        )
+
+    async def _show_presence(self) -> None:
+        if self._ledger.engine.dialect.name != "postgresql":
+            raise QueueError(
+                "the queues' ledger is a file of this process's own: others cannot join",
+                hint="set FACTFLOW_DATABASE_URL to a PostgreSQL that all of them have",
+            )
+        try:
+            await self._presence.show()
+        except (SQLAlchemyError, OSError) as error:
+            raise QueueUnavailableError(
+                f"the ledger of the queues cannot be used now: {error}",
+                hint="see to its database; it is tried again",
+            ) from error
 
     async def _clear(self) -> None:
         """Finish the deletions that an earlier run left; what fails now is left to the next one."""

@@ -16,10 +16,10 @@ from typing import Any
 
 from factflow_foundation.crash_points import reach
 from factflow_infra.queue.consumer import QueueConsumer
-from factflow_infra.queue.ledger import ScopeOwner, Settled
-from factflow_infra.queue.ledger.batch import Announced
+from factflow_infra.queue.ledger import ScopeMember, ScopeOwner, Settled
+from factflow_infra.queue.ledger.batch import Announced, LedgerEntry
 from factflow_infra.queue.rabbitmq import naming, settle_event
-from factflow_infra.queue.rabbitmq.lane import NOT_BEFORE, REPEAT, Arrived, BrokerLane, Hand
+from factflow_infra.queue.rabbitmq.lane import LAP, NOT_BEFORE, REPEAT, Arrived, BrokerLane, Hand
 from factflow_infra.queue.rabbitmq.session import BrokerSession, Outbound
 from factflow_infra.queue.rabbitmq.settle_consumer import SettleConsumer
 from factflow_infra.queue.rabbitmq.subscription import Subscription
@@ -31,10 +31,15 @@ MOST_WAITING = 2_000
 
 
 class BrokerScope:
-    """Made by `opened`. Its methods raise `QueueUnavailableError` when broker or ledger do not answer; done
-    again, what was done of them changes nothing."""
+    """For its owner, and for those who take part without owning it.
 
-    def __init__(self, session: BrokerSession, owner: ScopeOwner, now: Callable[[], float]) -> None:
+    Its methods raise `QueueUnavailableError` when broker or ledger do not answer; done again, what was
+    done of them changes nothing.
+    """
+
+    def __init__(
+        self, session: BrokerSession, owner: ScopeOwner | ScopeMember, now: Callable[[], float]
+    ) -> None:
         self.owner = owner
         self._session = session
         self._scope = owner.scope
@@ -46,13 +51,15 @@ class BrokerScope:
         self._consumers: Counter[str] = Counter()
         self._delayed: Counter[str] = Counter()
         self._waiting: dict[str, OutgoingMessage] = {}
-        self._events = SettleConsumer(session, owner, lambda: self._ensure([naming.SETTLED]))
+        self._events: SettleConsumer | None = None
+        if isinstance(owner, ScopeOwner):
+            self._events = SettleConsumer(session, owner, lambda: self._ensure([naming.SETTLED]))
 
     async def start(self) -> None:
         """Find what waits for its time, and take in the settles that an earlier owner left."""
         left = naming.SETTLED in self._names
         await self._ensure([naming.SETTLED])
-        if left:
+        if left and self._events is not None:
             await self._count_delayed()
             await self._events.caught_up(CATCH_UP_SECONDS)
 
@@ -60,7 +67,7 @@ class BrokerScope:
         """Stop consuming; who waits ends with `asyncio.CancelledError`."""
         self.owner.end()
         await asyncio.gather(
-            self._events.close(),
+            *([] if self._events is None else [self._events.close()]),
             *(lane.close() for lane in self._lanes.values()),
             *(subscription.close() for subscription in self._subscriptions.values()),
         )
@@ -99,7 +106,7 @@ class BrokerScope:
             self._session.check_size(message.body)
             wanted.setdefault(message.message_id, message)
         if wanted:
-            known = await self.owner.announce(_announced(wanted.values()))
+            known = await self._announce(_announced(wanted.values()))
             reach("queue.broker.announced")
             fresh = [one for one in wanted.values() if one.message_id not in known]
             again = [
@@ -109,11 +116,13 @@ class BrokerScope:
             ]
             await self._send([*fresh, *again], {one.message_id for one in again})
             reach("queue.broker.published")
-        if cursor is not None:
+        if cursor is not None and isinstance(self.owner, ScopeOwner):
             await self.owner.keep_cursor(cursor)
 
     async def claim(self, delivery: Delivery) -> None:
-        """Note that a message in hand is being handled."""
+        """Note that a message in hand is being handled, where that is written down."""
+        if not self.owner.claims(delivery):
+            return
         async with self._in_hand(delivery) as hand:
             if hand is not None and not hand.claimed:
                 await self.owner.claim(delivery.message_id)
@@ -135,8 +144,7 @@ class BrokerScope:
             event = Settled(message_id, queue, failed, tuple(_announced(children)))
             self.owner.settling(message_id, queue)
             try:
-                name = naming.broker_name(self._scope, naming.SETTLED)
-                await self._session.publish([Outbound(name, settle_event.encode(event))])
+                await self._tell_owner(event)
             except BaseException:
                 self.owner.not_settling(message_id)
                 raise
@@ -154,8 +162,11 @@ class BrokerScope:
             await self._take_claim_back(hand)
             attempt = OutgoingMessage(delivery.queue, delivery.message_id, body, not_before)
             again = {delivery.message_id} if delivery.repeat else set()
-            await self._send([attempt], again, waited=True)
+            lap = hand.arrived.lap + 1
+            await self._send([attempt], again, waited=True, lap=lap)
             reach("queue.broker.copied")
+            # From here on the original is of no use, should it come again.
+            await self.owner.note_lap(delivery.message_id, lap)
             await self._lane(delivery.queue).finish(hand)
 
     async def release(self, delivery: Delivery) -> None:
@@ -188,6 +199,21 @@ class BrokerScope:
         return MessagePlace(queue, "ready", body, ahead=None, crashes=crashes)
 
     # -- inside
+
+    async def _announce(self, announced: list[Announced]) -> Mapping[str, LedgerEntry]:
+        """Announce messages; return those that were known before. Who does not own the scope has its owner
+        announce them."""
+        if isinstance(self.owner, ScopeOwner):
+            return await self.owner.announce(announced)
+        known = await self.owner.known(announced)
+        fresh = tuple(one for one in announced if one.message_id not in known)
+        if fresh:
+            await self._tell_owner(Settled("", "", children=fresh))
+        return known
+
+    async def _tell_owner(self, event: Settled) -> None:
+        name = naming.broker_name(self._scope, naming.SETTLED)
+        await self._session.publish([Outbound(name, settle_event.encode(event))])
 
     def _depth(self, queue: str) -> QueueDepth:
         lane = self._lanes.get(queue)
@@ -237,7 +263,12 @@ class BrokerScope:
             hand.claimed = False
 
     async def _send(
-        self, messages: Sequence[OutgoingMessage], repeats: set[str], *, waited: bool = False
+        self,
+        messages: Sequence[OutgoingMessage],
+        repeats: set[str],
+        *,
+        waited: bool = False,
+        lap: int = 0,
     ) -> None:
         """Publish; `waited`: the message may be there twice, so the ledger is asked when it arrives."""
         if not messages:
@@ -246,6 +277,8 @@ class BrokerScope:
         outbound, names = [], []
         for one in messages:
             headers: dict[str, Any] = {REPEAT: True} if one.message_id in repeats else {}
+            if lap:
+                headers[LAP] = lap
             name = one.queue
             if one.not_before > now:
                 name = naming.delay_queue(one.queue, naming.rung(one.not_before - now))
@@ -267,7 +300,7 @@ class BrokerScope:
         """Send a message that came from its delay queue too early to the next one."""
         repeats = {arrived.message_id} if arrived.repeat else set()
         message = OutgoingMessage(queue, arrived.message_id, arrived.body, arrived.not_before)
-        await self._send([message], repeats, waited=True)
+        await self._send([message], repeats, waited=True, lap=arrived.lap)
         self._delayed[queue] -= 1  # it was counted when it set out
 
     async def _ensure(self, names: Sequence[str]) -> None:
