@@ -45,6 +45,7 @@ from factflow_execution.workers import Workers
 from factflow_foundation import logs
 from factflow_foundation.changes import Changes
 from factflow_foundation.clock import Clock, SystemClock
+from factflow_foundation.notifications import Notifications
 from factflow_infra.storage.address import BucketAddress, FolderAddress, StorageAddress
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.data_lock import DataFolderLock
@@ -55,7 +56,7 @@ from factflow_protocols.storage import StorageProtocol
 from factflow_replay.recovery.manager import RecoveryManager
 from factflow_replay.replay.detached_replay_service import DetachedReplayService
 from factflow_server.archive_jobs import ArchiveJobs
-from factflow_server.databases import open_database, open_lineage
+from factflow_server.databases import open_database, open_lineage, open_notifications
 from factflow_server.embedded import DataDir
 from factflow_server.health import HealthService
 from factflow_server.queue_diagnostic import QueueDiagnostic
@@ -94,6 +95,7 @@ class Container:
     recovery: RecoveryManager
     lineage_filler: LineageFiller
     changes: Changes
+    notifications: Notifications
     event_streams: ExecutionEventStreamer
     storage_streams: StorageEventStreamer
     lineage_audit: LineageAudit
@@ -149,6 +151,7 @@ async def _join(
     loader = PipelineConfigLoader(registry)
     opened = await open_database(settings, data_dir, stack)
     database, reads = opened.engine, opened.reads
+    notifications = await open_notifications(settings, stack)
     address = choose_storage(data_dir, settings.storage_uri)
     storage = create_storage_provider(
         address,
@@ -275,6 +278,7 @@ async def _join(
         recovery=recovery,
         lineage_filler=lineage_filler,
         changes=changes,
+        notifications=notifications,
         event_streams=ExecutionEventStreamer(executions, events, progress, changes),
         storage_streams=StorageEventStreamer(executions, lineage, lineage_repository),
         why=WhyService(

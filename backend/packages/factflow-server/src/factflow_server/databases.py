@@ -13,6 +13,7 @@ from factflow_execution import schema as execution_schema
 from factflow_execution.database_reads import DatabaseReads
 from factflow_execution.database_trouble import reason_of
 from factflow_foundation.changes import Changes
+from factflow_foundation.notifications import LocalNotifications, Notifications
 from factflow_infra.database import sqlite_engine, sqlite_reader
 from factflow_infra.schema import bring_up_to_date
 from factflow_lineage.repository import PipelineLineageRepository
@@ -105,6 +106,23 @@ async def open_lineage(
     await lineage.start()
     stack.push_async_callback(lineage.close)
     return lineage, PipelineLineageRepository(reading)
+
+
+async def open_notifications(
+    settings: ServerSettings, stack: contextlib.AsyncExitStack
+) -> Notifications:
+    """Open what tells the processes on one database of changes; with a file there is only this one."""
+    if settings.database_url is None:
+        local = LocalNotifications()
+        stack.push_async_callback(local.close)
+        return local
+    from factflow_infra.notifications import PostgresNotifications
+
+    url = settings.database_url.get_secret_value()
+    notifications = PostgresNotifications(url, where_of(settings))
+    stack.push_async_callback(notifications.close)
+    await notifications.start()
+    return notifications
 
 
 def where_of(settings: ServerSettings) -> str:

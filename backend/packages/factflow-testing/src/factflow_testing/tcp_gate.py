@@ -18,7 +18,8 @@ PATIENCE_SECONDS = 10.0
 class TcpGate:
     """Forwards connections from a loopback port of its own (`port`) to `host`:`port`, in a thread of its own.
 
-    `shut` cuts all connections and refuses new ones; `open` lets them through again, on the same port.
+    `shut` cuts all connections and refuses new ones; `hold` keeps them, and brings nothing through, as a
+    network that fell silent; `open` lets all through again, on the same port.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -27,6 +28,7 @@ class TcpGate:
         self._server: asyncio.Server | None = None
         self._cut: set[asyncio.StreamWriter] = set()
         self._forwarding: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp gate")
 
@@ -37,6 +39,10 @@ class TcpGate:
     def shut(self) -> None:
         """Cut all connections, and refuse new ones."""
         self._run(self._shut())
+
+    def hold(self) -> None:
+        """Bring nothing through from now on; connections stay, and further ones are taken."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -58,13 +64,16 @@ class TcpGate:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._flowing.set()
+        if self._server is None:
+            self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
+        self._flowing.set()  # what is held has to see that it is cut
         for writer in list(self._cut):
             writer.transport.abort()
         if self._forwarding:
@@ -79,7 +88,7 @@ class TcpGate:
         try:
             back, there = await asyncio.open_connection(*self._target)
             self._cut.add(there)
-            await asyncio.gather(_copy(reader, there), _copy(back, writer))
+            await asyncio.gather(self._copy(reader, there), self._copy(back, writer))
         except OSError:
             pass
         finally:
@@ -90,12 +99,12 @@ class TcpGate:
                         await one.wait_closed()
                     self._cut.discard(one)
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hand on what comes, and then that nothing comes any more."""
-    try:
-        while chunk := await reader.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-    finally:
-        writer.close()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand on what comes, and then that nothing comes any more."""
+        try:
+            while chunk := await reader.read(CHUNK):
+                await self._flowing.wait()
+                writer.write(chunk)
+                await writer.drain()
+        finally:
+            writer.close()
