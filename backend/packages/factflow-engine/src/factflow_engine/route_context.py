@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from factflow_engine.adaptive_limit import AdaptiveLimit
 from factflow_engine.backpressure import Backpressure
@@ -40,7 +40,7 @@ class EngineServices:
     """Who is told of every stage call; usually nobody."""
     served_routes: frozenset[str] | None = None
     """Names of routes whose messages this process takes; None: of all."""
-    others: OtherWorkers = NoOtherWorkers()
+    others: OtherWorkers = field(default_factory=NoOtherWorkers)
     """Processes that take messages of the executions owned here."""
 
     def serves(self, route_id: str) -> bool:

@@ -17,10 +17,10 @@ from sqlalchemy import RowMapping, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_execution.models import ExecutionStatus
-from factflow_execution.notifications import Notifications
 from factflow_execution.tables import execution_events as events
 from factflow_execution.tables import executions
 from factflow_foundation.changes import Changes
+from factflow_foundation.notifications import Notifications
 from factflow_foundation.whole import whole
 from factflow_lineage.errors import EventUnknownError
 

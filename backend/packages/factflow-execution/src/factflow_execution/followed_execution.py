@@ -157,18 +157,27 @@ class FollowedExecution:
         return rests if rests > 0 else await self._join(row, pause)
 
     async def _join(self, row: PipelineExecution, pause: float) -> float | None:
-        parts = self._parts
         try:
-            config = await asyncio.to_thread(
-                parts.loader.load, row.config_snapshot, row.config_name
-            )
-            check_variables(config)
-            await asyncio.to_thread(check_code, parts.registry, config)
+            config = await self._checked(row)
         except FactflowError as error:
             await self._refuse(row.generation, _words(error))
             return None
-        if not any(map(parts.services.serves, config.routes)):
+        if not any(map(self._parts.services.serves, config.routes)):
             return None
+        return await self._work_on(row, config, pause)
+
+    async def _checked(self, row: PipelineExecution) -> PipelineGlobalConfig:
+        """Return what the snapshot says. Raises what keeps this process from working on it."""
+        parts = self._parts
+        config = await asyncio.to_thread(parts.loader.load, row.config_snapshot, row.config_name)
+        check_variables(config)
+        await asyncio.to_thread(check_code, parts.registry, config)
+        return config
+
+    async def _work_on(
+        self, row: PipelineExecution, config: PipelineGlobalConfig, pause: float
+    ) -> float | None:
+        parts = self._parts
         joined = JoinedExecution(
             self._spec(row, config),
             parts.services,

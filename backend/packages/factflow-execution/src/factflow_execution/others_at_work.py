@@ -7,9 +7,9 @@ import contextlib
 
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_repository import ExecutionRepository
-from factflow_execution.notifications import Notifications
 from factflow_execution.workers import SILENT_SECONDS, Workers
 from factflow_foundation import logs
+from factflow_foundation.notifications import Notifications
 from factflow_lineage.writer import LineageService
 from factflow_protocols.queue import QueueScope
 
@@ -66,8 +66,8 @@ class OthersAtWork:
     async def _ask(self, execution_id: str, grace_seconds: float) -> None:
         rested = asyncio.Event()
 
-        def told(subject: str) -> None:
-            if subject in {"", execution_id}:
+        def told(subject: str | None) -> None:
+            if subject in {None, execution_id}:
                 rested.set()
 
         with contextlib.ExitStack() as stack:

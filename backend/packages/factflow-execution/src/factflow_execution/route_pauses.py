@@ -20,12 +20,12 @@ from factflow_engine.config.models import NAME_PATTERN
 from factflow_engine.manager import OrchestratorManager
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_events import Event, ExecutionEvents
-from factflow_execution.notifications import Notifications
 from factflow_execution.tables import route_pauses
 from factflow_execution.upsert import upsert
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_foundation.crash_points import reach
+from factflow_foundation.notifications import Notifications
 from factflow_protocols.errors import FactflowError
 
 LONGEST_SLEEP = 60.0
@@ -223,7 +223,7 @@ class RoutePauses:
 
     def _tell(self, execution_ids: list[str]) -> None:
         if self._notifications is not None:
-            self._notifications.tell("pauses", "")
+            self._notifications.tell("pauses", "*")
         for execution_id in execution_ids:
             self._events.tell(execution_id)
 

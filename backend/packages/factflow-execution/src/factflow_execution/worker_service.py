@@ -10,10 +10,10 @@ import contextlib
 
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.followed_execution import FollowedExecution, WorkerParts
-from factflow_execution.notifications import Notifications
 from factflow_execution.route_pauses import paused_routes
 from factflow_execution.workers import BEAT_SECONDS, Worker
 from factflow_foundation import logs
+from factflow_foundation.notifications import Notifications
 
 LOOK_SECONDS = 30.0
 """How often everything is looked at, should a word have been lost."""
@@ -73,15 +73,15 @@ class WorkerService:
 
     # -- inside
 
-    def _told_execution(self, execution_id: str) -> None:
-        if not execution_id:
+    def _told_execution(self, execution_id: str | None) -> None:
+        if execution_id is None:
             self._everything.set()
         elif not self._stopping:
             self._follow(execution_id).look()
 
-    def _told_rest(self, subject: str) -> None:
-        """An owner is about to end an execution, `ID GRACE_SECONDS`."""
-        execution_id, _, grace = subject.partition(" ")
+    def _told_rest(self, subject: str | None) -> None:
+        """An owner is about to end an execution, `ID GRACE_SECONDS`; it asks again until it is answered."""
+        execution_id, _, grace = (subject or "").partition(" ")
         followed = self._followed.get(execution_id)
         if followed is not None:
             followed.rest(float(grace or 0))

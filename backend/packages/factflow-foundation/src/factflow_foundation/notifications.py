@@ -14,9 +14,11 @@ from typing import Literal, Protocol
 
 from factflow_foundation import logs
 
-Topic = Literal["execution", "pauses", "drained", "flushed", "question", "answer"]
-"""What the subject is of: `execution` and `drained` have an execution's id, as `flushed` has; `pauses` has a
-route's name; `question` has the id of the server that is asked, `answer` of the one that asked."""
+Topic = Literal["execution", "rows", "rest", "rested", "pauses", "question", "answer"]
+"""What the subject is of: `execution` (its row or its events changed), `rows` (lineage has more of it) and
+`rested` (a worker takes no more of it) have an execution's id, `rest` the id and a grace period in seconds;
+`pauses` has a route's name; `question` has the id of the server that is asked, `answer` of the one that
+asked."""
 
 Callback = Callable[[str | None], None]
 """Called in the event loop with the subject that was told; with None to look at everything of its topic."""

@@ -31,7 +31,6 @@ from factflow_execution.execution_usages import ExecutionUsages
 from factflow_execution.left_queues import LeftQueues
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
-from factflow_execution.notifications import LocalNotifications, Notifications
 from factflow_execution.others_at_work import OthersAtWork
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_metrics import RouteMetricsService
@@ -171,7 +170,6 @@ async def _join(
     tracer = await asyncio.to_thread(open_tracing, settings.otel, version)
     if tracer is not None:
         stack.push_async_callback(asyncio.to_thread, tracer.close)
-    notifications = await _open_notifications(settings, stack)
     events = ExecutionEvents(database, changes, notifications)
     repository = ExecutionRepository(database, reads, events)
     deletions = ExecutionDeletions(database, clock, reads)
@@ -315,20 +313,6 @@ async def _join(
             address, data_dir, UsageCounter(usages, storage, clock), executions, clock
         ),
     )
-
-
-async def _open_notifications(
-    settings: ServerSettings, stack: contextlib.AsyncExitStack
-) -> Notifications:
-    """Open the way to other processes, where there can be any."""
-    if not settings.shares_work or settings.database_url is None:
-        return LocalNotifications()
-    from factflow_infra.notifications import PostgresNotifications
-
-    notifications = PostgresNotifications(settings.database_url.get_secret_value())
-    stack.push_async_callback(notifications.close)
-    await notifications.start()
-    return notifications
 
 
 def _storage_reports(

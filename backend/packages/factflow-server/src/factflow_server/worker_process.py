@@ -29,17 +29,22 @@ from factflow_execution import schema as execution_schema
 from factflow_execution.execution_events import ExecutionEvents
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.followed_execution import WorkerParts
-from factflow_execution.notifications import Notifications
 from factflow_execution.worker_service import WorkerService
 from factflow_execution.workers import Worker, Workers
 from factflow_foundation import interpreter, logs
 from factflow_foundation.changes import Changes
 from factflow_foundation.clock import SystemClock
+from factflow_foundation.notifications import Notifications
 from factflow_infra.schema import bring_up_to_date
 from factflow_infra.storage.address import FolderAddress, parse_storage_uri
 from factflow_infra.storage.commit_journal import JournalledStorage
 from factflow_infra.storage.factory import create_storage_provider
-from factflow_server.databases import DatabaseUnusableError, open_lineage, where_of
+from factflow_server.databases import (
+    DatabaseUnusableError,
+    open_lineage,
+    open_notifications,
+    where_of,
+)
 from factflow_server.embedded import DataDir
 from factflow_server.queues import open_queue
 from factflow_server.serving import Signals
@@ -107,7 +112,6 @@ async def _work(settings: ServerSettings) -> None:
 @contextlib.asynccontextmanager
 async def _open(settings: ServerSettings) -> AsyncIterator[WorkerService]:
     """Open all that a worker works with, and begin; close it in reverse."""
-    from factflow_infra.notifications import PostgresNotifications
     from factflow_infra.postgres import postgres_engine
 
     registry = AdapterRegistry.discover(settings.adapters)
@@ -120,9 +124,7 @@ async def _open(settings: ServerSettings) -> AsyncIterator[WorkerService]:
             await bring_up_to_date(engine, execution_schema)
         except (SQLAlchemyError, OSError) as error:
             raise DatabaseUnusableError(where_of(settings), error) from error
-        notifications = PostgresNotifications(url)
-        stack.push_async_callback(notifications.close)
-        await notifications.start()
+        notifications = await open_notifications(settings, stack)
         service = await _join(settings, engine, registry, notifications, stack)
         await service.start()
         yield service

@@ -1,5 +1,5 @@
-"""Who claimed a message, a process that does not own the scope, of which others can tell whether it lives; and
-how often a message was replaced by its next attempt."""
+"""Who claimed a message, a process that does not own the scope, of which others can tell whether it lives;
+and how often a message was replaced by its next attempt."""
 
 from __future__ import annotations
 
