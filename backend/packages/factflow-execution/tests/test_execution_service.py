@@ -112,8 +112,8 @@ class House:
             deletions=ExecutionDeletions(engine),
         )
 
-    async def _finished(self, execution_id: str, final: Any) -> None:
-        await self.service.finished(execution_id, final)
+    async def _finished(self, execution_id: str, final: Any) -> bool:
+        return await self.service.finished(execution_id, final)
 
     async def ended(self, execution_id: str) -> PipelineExecution:
         return await self.service.waiter.wait(execution_id, 30)

@@ -40,8 +40,8 @@ log = logs.logger(__name__)
 
 
 class OrchestratorManager:
-    """One per server process. `on_finished` is awaited once per execution that ends here; the
-    execution counts as running until it returns."""
+    """One per server process. `on_finished` is awaited once per execution that ends here, and tells whether
+    the end is this server's to say; the execution counts as running until it returns."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class OrchestratorManager:
         storage: StorageProtocol,
         lineage: LineageService,
         registry: AdapterRegistry,
-        on_finished: Callable[[str, FinalState], Awaitable[None]],
+        on_finished: Callable[[str, FinalState], Awaitable[bool]],
         max_concurrent_executions: int = DEFAULT_LIMIT,
         max_artefact_bytes: int | None = None,
         max_metadata_bytes: int | None = None,
@@ -282,11 +282,11 @@ class OrchestratorManager:
         self._reserved.pop(execution_id, None)
         self._slot_freed.set()
 
-    async def _finish(self, execution_id: str, final: FinalState) -> None:
+    async def _finish(self, execution_id: str, final: FinalState) -> bool:
         # Whoever waits for the end may start the next one at once, so the slot is free before it shows.
         self._free(execution_id)
         self._totals.end(execution_id, final)
-        await self._on_finished(execution_id, final)
+        return await self._on_finished(execution_id, final)
 
     async def _run(self, orchestrator: PipelineOrchestrator) -> None:
         execution_id = orchestrator.spec.execution_id

@@ -98,8 +98,11 @@ class PipelineOrchestrator:
                 reasons[name] = holder.reason
         return reasons
 
-    async def run(self, on_final: Callable[[FinalState], Awaitable[None]]) -> None:
-        """Wait for the end, bring everything to rest, report, and let go of the queues."""
+    async def run(self, on_final: Callable[[FinalState], Awaitable[bool]]) -> None:
+        """Wait for the end, bring everything to rest, report, and let go of the queues.
+
+        `on_final` tells whether the end is this server's to say; if not, the queues are another one's.
+        """
         drained = asyncio.create_task(
             self._services.queue.wait_drained(self._scope), name="drained"
         )
@@ -116,11 +119,17 @@ class PipelineOrchestrator:
         missing = await self._all_rest(status, grace)
         gap = max(await self._flush_lineage(), missing)
         progress = messages_only(await self._services.queue.progress(self._scope))
-        await on_final(FinalState(status, progress, gap, self._warning(progress), error))
+        final = FinalState(status, progress, gap, self._warning(progress), error)
+        if status == "interrupted":
+            # Whoever goes on with it finds queues that were left in order.
+            await self._services.queue.leave(self._scope)
+        is_ours = await on_final(final)
         if gap:
             self._services.lineage.gap_noted.set()
-        if status != "interrupted":
+        if status != "interrupted" and is_ours:
             await self._holder.until_done(self._services.queue.delete, self._scope)
+        elif status != "interrupted":
+            await self._services.queue.leave(self._scope)
 
     def _settled_status(self, progress: Progress) -> FinalStatus:
         bearable = self._tolerance() * messages_only(progress).announced

@@ -58,15 +58,18 @@ class ExecutionHolds:
         """Let go of all that an execution holds; nothing held is no error."""
         await whole(self._delete(holder_id))
 
-    async def release_dead(self) -> None:
-        """Let go of what nobody will release any more: for start-up, when no request is under way.
+    async def release_dead(self, older_than: float = 0.0) -> None:
+        """Let go of what nobody will release any more: for start-up, when no request is under way that is
+        older than so many seconds.
 
         These are requests that ended before their execution was entered, and executions that completed
         in a moment when the release could not be written.
         """
         alive = select(executions.c.execution_id).where(executions.c.status != "completed")
         async with self._engine.begin() as connection:
-            await connection.execute(delete(holds).where(holds.c.holder_id.not_in(alive)))
+            dead = delete(holds).where(holds.c.holder_id.not_in(alive))
+            before = self._clock.now() - older_than
+            await connection.execute(dead.where(holds.c.taken_at <= before))
 
     async def _insert(self, holder_id: str, must: list[str], may: list[str]) -> None:
         now = self._clock.now()

@@ -165,6 +165,19 @@ class ExecutionRepository:
         )
         return changed == 1
 
+    async def take_over(self, execution_id: str, lease: Lease, event: Event, **values: Any) -> bool:
+        """Set what changes of a running execution that another server had; False when it runs no more.
+
+        Raises `LeaseLostError`.
+        """
+        query = update(executions).where(
+            executions.c.execution_id == execution_id, executions.c.status == "running"
+        )
+        write = self._write(
+            query.values(**values), execution_id, event, lease, crash_point="execution.taken"
+        )
+        return await whole(write) == 1
+
     async def update(self, execution_id: str, **values: Any) -> None:
         """Set other columns than the status."""
         query = update(executions).where(executions.c.execution_id == execution_id)

@@ -22,12 +22,14 @@ from factflow_execution.errors import (
 from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_events import Event, ending
 from factflow_execution.execution_holds import ExecutionHolds
+from factflow_execution.execution_leases import Lease, LeaseLostError
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.idempotency import IdempotentStarts
 from factflow_execution.init_payload import store_init
 from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
 from factflow_execution.launch_forms import resumption_of, row_of, spec_of
+from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.models import (
     Cancellation,
     ExecutionDraft,
@@ -63,6 +65,7 @@ class ExecutionService:
         max_init_bytes: int | None = None,
         deletions: ExecutionDeletions,
         clock: Clock | None = None,
+        leases: LeaseKeeper | None = None,
     ) -> None:
         self._repository = repository
         self._loader = loader
@@ -73,6 +76,9 @@ class ExecutionService:
         self._max_init_bytes = max_init_bytes
         self.deletions = deletions
         self._clock = clock or SystemClock()
+        self.leases = leases
+        if leases is not None:
+            leases.on_lost = self._lost
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
         self.late_ends = LateEnds()
@@ -168,12 +174,18 @@ class ExecutionService:
             current = await self.give_up(execution_id, "cancelled")
         return Cancellation(execution_id, execution.status, current.status)
 
-    async def finished(self, execution_id: str, final: FinalState) -> None:
-        """Write how an execution ended, and wake who waits for it.
+    async def finished(self, execution_id: str, final: FinalState) -> bool:
+        """Write how an execution ended, and wake who waits for it; False when that is not for this server
+        to say any more: another one has it.
 
-        A database that cannot write now is asked again until it can, or until the server closes, when
-        what it says is raised: the next server will find the execution without an owner.
+        One that only this server stops running is left to the others, where there can be any. A database
+        that cannot write now is asked again until it can, or until the server closes, when what it says is
+        raised: the next server will find the execution without an owner.
         """
+
+        if self.leases is not None and final.status == "interrupted":
+            await self.leases.give_back(execution_id)
+            return False
 
         async def end() -> None:
             await self._end(
@@ -186,7 +198,22 @@ class ExecutionService:
                 error_info=None if final.error is None else {"message": final.error},
             )
 
-        await self.late_ends.insist(execution_id, end)
+        try:
+            await self.late_ends.insist(execution_id, end)
+        except LeaseLostError as error:
+            _log.warning("end is left to another server", reason=error.message)
+            return False
+        if self.leases is not None:
+            await self.leases.give_back(execution_id)
+        return True
+
+    def _lost(self, execution_id: str) -> None:
+        """Stop what runs here and is another server's."""
+        self._manager.ask_to_stop(execution_id, "interrupted", 0.0)
+
+    def is_here(self, execution_id: str) -> bool:
+        """Tell whether it runs in this process, or is about to."""
+        return self._manager.is_running(execution_id) or execution_id in self._launching
 
     def is_launching(self, execution_id: str) -> bool:
         """Tell whether its adapters are being opened, at a launch or when it is taken up again."""
@@ -195,8 +222,12 @@ class ExecutionService:
     async def mark_orphans(self) -> builtins.list[str]:
         """Mark executions that run without an owner `interrupted`; return their ids.
 
-        For start-up, when this process runs none yet: whoever ran them has ended.
+        For start-up, when this process runs none yet: whoever ran them has ended. Where there can be other
+        servers, that is for leases to tell, and none is marked.
         """
+        if self.leases is not None:
+            self.awaiting_recovery = set(await self._repository.with_status("interrupted"))
+            return []
         orphans = [
             execution_id
             for execution_id in await self._repository.with_status("running")
@@ -232,6 +263,7 @@ class ExecutionService:
         started = self._launching[execution_id] = asyncio.Event()
         count: int | None = None
         try:
+            await self._take_lease(execution_id)
             execution = await self.get(execution_id)
             count = execution.recoveries
             config = await asyncio.to_thread(
@@ -246,8 +278,9 @@ class ExecutionService:
                 stopped = await self._manager.start(spec)
             if stopped is not None:
                 await self._stopped(execution_id, stopped, recoveries=count)
-        except ExecutionStateError:
+        except (ExecutionStateError, LeaseLostError):
             self._manager.release(execution_id)
+            await self._give_lease_back(execution_id)
             raise
         except BaseException as error:
             self._manager.release(execution_id)
@@ -255,8 +288,12 @@ class ExecutionService:
             if count is not None:
                 values["recoveries"] = count  # a try that came to nothing is none
             event = ending("interrupted", self._clock.now(), values)
-            if not await self._repository.move(execution_id, "interrupted", event, **values):
+            lease = self._lease(execution_id)
+            if not await self._repository.move(
+                execution_id, "interrupted", event, lease=lease, **values
+            ):
                 await self._repository.update(execution_id, **values)
+            await self._give_lease_back(execution_id)
             raise
         finally:
             del self._launching[execution_id]
@@ -270,7 +307,14 @@ class ExecutionService:
         event = Event(
             "resumed", now, {"status": "running", "source": values["last_recovery"]["source"]}
         )
-        moved = await self._repository.move(execution.execution_id, "running", event, **values)
+        lease = self._lease(execution.execution_id)
+        if execution.status == "running" and lease is not None:
+            taken = Event("taken_over", now, {**event.data, "owner": lease.owner})
+            moved = await self._repository.take_over(execution.execution_id, lease, taken, **values)
+        else:
+            moved = await self._repository.move(
+                execution.execution_id, "running", event, lease=lease, **values
+            )
         if not moved:
             raise ExecutionStateError(
                 f"execution {execution.execution_id} is not interrupted any more"
@@ -282,7 +326,11 @@ class ExecutionService:
     ) -> PipelineExecution:
         """End an execution that does not run, and forget its queues."""
         values = {} if error is None else {"error_info": {"message": error}}
-        ended = await self._end(execution_id, status, **values)
+        await self._take_lease(execution_id)
+        try:
+            ended = await self._end(execution_id, status, **values)
+        finally:
+            await self._give_lease_back(execution_id)
         await self._manager.discard(execution_id, ended.generation)
         return ended
 
@@ -325,6 +373,7 @@ class ExecutionService:
         else:
             await store_init(self._storage, execution_id, config, draft.init, self._max_init_bytes)
         execution = row_of(execution_id, draft, self._clock.now())
+        await self._take_lease(execution_id)  # before others could think that nobody has it
         await self._repository.insert(execution)
         spec = spec_of(execution, config, source)
         try:
@@ -345,7 +394,11 @@ class ExecutionService:
         self._manager.release(execution_id)
 
         async def end() -> None:
+            if self.leases is not None and status == "interrupted":
+                await self.leases.give_back(execution_id)
+                return
             ended = await self._end(execution_id, status, **values)
+            await self._give_lease_back(execution_id)
             if status == "cancelled":
                 await self._manager.discard(execution_id, ended.generation)
 
@@ -364,16 +417,36 @@ class ExecutionService:
     async def _clean_up(self, execution_id: str, error: BaseException) -> None:
         if await self._repository.get(execution_id) is not None:
             await self._end(execution_id, "failed", error_info=error_info(error))
+            await self._give_lease_back(execution_id)
             return
+        await self._give_lease_back(execution_id)
         await self.holds.release(execution_id)
         await self._storage.delete_prefix(keys.execution_prefix(execution_id))
+
+    async def _take_lease(self, execution_id: str) -> None:
+        """Make the execution this server's. Raises `ExecutionStateError` while another one has it."""
+        if self.leases is not None and not await self.leases.take(execution_id):
+            raise ExecutionStateError(
+                f"execution {execution_id} is another server's",
+                hint="nothing is to be done: that one goes on with it",
+            )
+
+    async def _give_lease_back(self, execution_id: str) -> None:
+        if self.leases is not None:
+            await self.leases.give_back(execution_id)
+
+    def _lease(self, execution_id: str) -> Lease | None:
+        return None if self.leases is None else self.leases.held(execution_id)
 
     async def _end(
         self, execution_id: str, status: ExecutionStatus, **values: Any
     ) -> PipelineExecution:
         now = self._clock.now()
         event = ending(status, now, values)
-        moved = await self._repository.move(execution_id, status, event, completed_at=now, **values)
+        lease = self._lease(execution_id)
+        moved = await self._repository.move(
+            execution_id, status, event, lease=lease, completed_at=now, **values
+        )
         execution = await self.get(execution_id)
         if not moved:
             _log.info(

@@ -7,6 +7,7 @@ import contextlib
 
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_repository import ExecutionRepository
+from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.workers import SILENT_SECONDS, Workers
 from factflow_foundation import logs
 from factflow_foundation.notifications import Notifications
@@ -30,11 +31,13 @@ class OthersAtWork:
         repository: ExecutionRepository,
         lineage: LineageService,
         notifications: Notifications,
+        leases: LeaseKeeper,
     ) -> None:
         self.workers = workers
         self._repository = repository
         self._lineage = lineage
         self._notifications = notifications
+        self._leases = leases
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -51,6 +54,8 @@ class OthersAtWork:
         """Have all workers rest; what nobody can say, the database away for one, counts as a row missing."""
         execution_id = scope.execution_id
         try:
+            if not await self._leases.is_held(execution_id):
+                return 0  # another server has it, and the workers with it
             if await self._are_at_work(execution_id):
                 await self._ask(execution_id, grace_seconds)
             missing = await self.workers.forget_shares(execution_id)

@@ -24,6 +24,7 @@ class ExecutionWaiter:
     ) -> None:
         self._current = current
         self._awaits_recovery = awaits_recovery
+        self._closed = False
         self._waiting: dict[str, set[asyncio.Future[PipelineExecution | None]]] = defaultdict(set)
 
     async def wait(self, execution_id: str, timeout: float | None = None) -> PipelineExecution:
@@ -41,7 +42,7 @@ class ExecutionWaiter:
                 # Asked before: a row of before a recovery, beside an answer of after it, looks like an end.
                 awaits = self._awaits_recovery(execution_id)
                 present = await self._current(execution_id)
-                if is_over(present, awaits_recovery=awaits):
+                if self._closed or is_over(present, awaits_recovery=awaits):
                     return present
                 async with asyncio.timeout_at(until):
                     ended = await future
@@ -50,6 +51,12 @@ class ExecutionWaiter:
             finally:
                 self._forget(execution_id, future)
         return ended
+
+    def close(self) -> None:
+        """Have all who wait be answered with how things stand, from now on at once: the server stops."""
+        self._closed = True
+        for execution_id in list(self._waiting):
+            self.look_again(execution_id)
 
     def look_again(self, execution_id: str) -> None:
         """Have all who wait for this execution read it once more: no recovery is to come any more."""

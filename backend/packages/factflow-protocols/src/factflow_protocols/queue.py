@@ -139,7 +139,8 @@ class QueueProtocol(Protocol):
         ...
 
     async def leave(self, scope: QueueScope) -> None:
-        """Take part no more in a scope that was joined; what is in hand is delivered again, to anyone."""
+        """Take part no more in a scope that was joined, or own it no more, where others can have it; what is
+        in hand is delivered again, to anyone."""
         ...
 
     async def refresh(self, scope: QueueScope) -> None:

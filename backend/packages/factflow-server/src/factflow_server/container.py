@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
@@ -25,9 +27,11 @@ from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_event_streamer import ExecutionEventStreamer
 from factflow_execution.execution_events import ExecutionEvents
 from factflow_execution.execution_holds import ExecutionHolds
+from factflow_execution.execution_leases import ExecutionLeases
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.execution_usages import ExecutionUsages
+from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.left_queues import LeftQueues
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
@@ -104,6 +108,8 @@ class Container:
     why: WhyService
     workers: Workers | None
     others: OthersAtWork | None
+    leases: LeaseKeeper | None
+    server_id: str
 
     @property
     def uptime_seconds(self) -> float:
@@ -121,6 +127,9 @@ class Container:
         await self.lineage_filler.close()
         await self.executions.close(grace_seconds)
         await self.manager.stop(grace_seconds)
+        if self.leases is not None:
+            await self.leases.close()
+        self.executions.waiter.close()
         self.changes.close()
 
 
@@ -175,14 +184,24 @@ async def _join(
     deletions = ExecutionDeletions(database, clock, reads)
     usages = ExecutionUsages(database, clock)
 
-    async def on_finished(execution_id: str, final: FinalState) -> None:
-        await executions.finished(execution_id, final)
-        if tracer is not None and final.status != "interrupted":
+    async def on_finished(execution_id: str, final: FinalState) -> bool:
+        is_ours = await executions.finished(execution_id, final)
+        if is_ours and tracer is not None and final.status != "interrupted":
             began = (await executions.get(execution_id)).started_at
             tracer.execution_ended(execution_id, final.status, began, clock.now())
+        return is_ours
 
     workers = Workers(database, clock) if settings.shares_work else None
-    others = None if workers is None else OthersAtWork(workers, repository, lineage, notifications)
+    server_id = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(4)}"
+    leases = None
+    if settings.shares_work:
+        owned = ExecutionLeases(database, server_id, settings.lease_seconds, clock)
+        leases = LeaseKeeper(owned, settings.lease_seconds, notifications)
+    others = (
+        None
+        if workers is None or leases is None
+        else OthersAtWork(workers, repository, lineage, notifications, leases)
+    )
     manager = OrchestratorManager(
         queue=queue,
         storage=storage,
@@ -208,6 +227,7 @@ async def _join(
         max_init_bytes=settings.max_init_bytes,
         deletions=deletions,
         clock=clock,
+        leases=leases,
     )
     progress = ProgressService(lineage_repository, manager)
     pauses = RoutePauses(database, manager, clock, events, notifications)
@@ -265,6 +285,8 @@ async def _join(
         ),
         workers=workers,
         others=others,
+        leases=leases,
+        server_id=server_id,
         replay=DetachedReplayService(
             executions=executions,
             configs=configs,

@@ -74,7 +74,7 @@ async def open_database(
     where = where_of(settings)
     try:
         if settings.database_url is not None:
-            return await _open_postgres(settings.database_url.get_secret_value(), where, stack)
+            return await _open_postgres(settings, where, stack)
         engine = sqlite_engine(data_dir.database, durability=settings.durability)
         stack.push_async_callback(engine.dispose)
         await bring_up_to_date(engine, execution_schema)
@@ -130,16 +130,23 @@ def where_of(settings: ServerSettings) -> str:
     return settings.shown_database_url or str(DataDir.at(settings.data_dir).database)
 
 
-async def _open_postgres(url: str, where: str, stack: contextlib.AsyncExitStack) -> Database:
+async def _open_postgres(
+    settings: ServerSettings, where: str, stack: contextlib.AsyncExitStack
+) -> Database:
     from factflow_infra.database_lock import DatabaseLock
     from factflow_infra.postgres import postgres_engine
 
+    url = settings.database_url.get_secret_value() if settings.database_url else ""
     engine = postgres_engine(url)
     stack.push_async_callback(engine.dispose)
     async with engine.connect():
         pass  # whoever cannot connect is told so by what all else connects with
-    lock = DatabaseLock(url, where)
-    stack.push_async_callback(lock.release)
-    await lock.take()
+    lock = None
+    if (
+        not settings.shares_work
+    ):  # its queue is its own, so no other server could go on with anything
+        lock = DatabaseLock(url, where)
+        stack.push_async_callback(lock.release)
+        await lock.take()
     await bring_up_to_date(engine, execution_schema)
     return Database(engine, DatabaseReads(engine), lock)

@@ -52,11 +52,13 @@ async def open_queue(
         url = settings.database_url.get_secret_value()
         ledger = postgres_engine(url, application_name="factflow queue ledger")
     stack.push_async_callback(ledger.dispose)
+    # What a bucket has taken survives any machine of ours.
+    in_bucket = (settings.storage_uri or "").startswith("s3://")
     queue = RabbitQueue(
         settings.queue_url.get_secret_value(),
         ledger,
         clock,
-        boot=boot if settings.durability == "os" else None,
+        boot=None if settings.durability == "fsync" or in_bucket else boot,
     )
     stack.push_async_callback(queue.close)
     try:

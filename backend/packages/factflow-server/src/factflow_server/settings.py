@@ -77,6 +77,8 @@ class ServerSettings(BaseSettings):
     api_tokens_file: Path | None = None
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Names and addresses, beside loopback, that clients may call the server by."""
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 15.0
+    """How long an execution stays a server's that says nothing any more, before another takes it over."""
     work: bool = True
     """Whether the server takes messages itself; with workers beside it, it need not."""
     routes: Annotated[tuple[str, ...], NoDecode] = ()

@@ -32,9 +32,14 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
     async with open_container(settings) as container:
         await asyncio.to_thread(check_shipped, settings, container.loader)
         orphans = await container.executions.mark_orphans()
-        await container.executions.holds.release_dead()
+        # Requests of other servers may be under way, where there can be such.
+        await container.executions.holds.release_dead(3600.0 if container.leases else 0.0)
         if orphans:
             _log.warning("executions were interrupted", execution_ids=orphans)
+        if container.leases is not None:
+            container.leases.start()
+            # What another server gives back is told as a change of the execution.
+            container.notifications.listen("execution", lambda _: container.recovery.look())
         if container.others is not None:
             container.others.start()
         container.lineage_filler.start()

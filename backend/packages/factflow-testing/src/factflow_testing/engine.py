@@ -31,7 +31,7 @@ from factflow_protocols.storage import StorageProtocol
 
 ADAPTERS = "factflow_testing.adapters"
 BOOT = "this run of the machine"
-OnFinished = Callable[[str, FinalState], Awaitable[None]]
+OnFinished = Callable[[str, FinalState], Awaitable[bool]]
 
 
 @dataclass(slots=True)
@@ -147,8 +147,9 @@ async def engine_in(
     registry = AdapterRegistry.discover([ADAPTERS, *modules])
     holder: list[EngineUnderTest] = []
 
-    async def finished(execution_id: str, final: FinalState) -> None:
+    async def finished(execution_id: str, final: FinalState) -> bool:
         await holder[0].finished(execution_id, final)
+        return True
 
     manager = OrchestratorManager(
         queue=queue,

@@ -83,8 +83,8 @@ async def platform_in(
     """Open a platform on a folder."""
     services: list[ExecutionService] = []
 
-    async def finished(execution_id: str, final: FinalState) -> None:
-        await services[0].finished(execution_id, final)
+    async def finished(execution_id: str, final: FinalState) -> bool:
+        return await services[0].finished(execution_id, final)
 
     database = await execution_database(folder)
     try:

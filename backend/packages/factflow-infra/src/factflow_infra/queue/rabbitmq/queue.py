@@ -130,11 +130,10 @@ class RabbitQueue:
             self._scopes[scope] = state
 
     async def leave(self, scope: QueueScope) -> None:
-        """Take part no more: what is in hand goes back to the broker. One that is owned here stays."""
-        state = self._scopes.get(scope)
-        if state is not None and isinstance(state.owner, ScopeMember):
-            del self._scopes[scope]
-            await state.end()
+        """Take part no more, or own it no more: what is in hand goes back to the broker."""
+        state = self._scopes.pop(scope, None)
+        if state is not None:
+            await self._let_go(state)
 
     async def refresh(self, scope: QueueScope) -> None:
         """Bring the depths of a joined scope up to date."""
@@ -300,12 +299,16 @@ class RabbitQueue:
             self._clearing.cancel()
             await asyncio.gather(self._clearing, return_exceptions=True)
         for state in self._scopes.values():
-            await state.end()
-            if isinstance(state.owner, ScopeOwner):
-                with contextlib.suppress(QueueUnavailableError):  # the next start finds it unclean
-                    await state.owner.let_go()
+            await self._let_go(state)
         await self._session.close()
         await self._presence.close()
+
+    @staticmethod
+    async def _let_go(state: BrokerScope) -> None:
+        await state.end()
+        if isinstance(state.owner, ScopeOwner):
+            with contextlib.suppress(QueueUnavailableError):  # then its next owner finds it unclean
+                await state.owner.let_go()
 
     @staticmethod
     def _owned(state: BrokerScope) -> ScopeOwner:

@@ -1,4 +1,5 @@
-"""At start-up: every execution that was cut off goes on by itself, oldest first.
+"""Every execution that was cut off goes on by itself, oldest first: at start-up, and where several servers
+share executions also when one of them dies.
 
 A queue that survived *is* the frontier: its messages are handed out as repeats, and the publisher goes on
 behind the last item it announced. When the queue is lost, or cannot be trusted since the machine went
@@ -10,9 +11,11 @@ it comes to what is still to be done. Recovery re-enqueues; it never runs an ada
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.left_queues import LeftQueues
 from factflow_execution.models import PipelineExecution
 from factflow_foundation import keys, logs
@@ -21,6 +24,8 @@ from factflow_protocols.storage import StorageProtocol
 from factflow_replay.replay.plan import PlanSource
 
 RETRY_SECONDS = 5.0
+LOOKS_PER_LEASE = 3
+"""How often, within the time that a lease lasts, somebody looks for one that ran out."""
 CLOSE_SECONDS = 5.0
 """How long closing waits for what is under way: a server that stops must end."""
 
@@ -36,9 +41,14 @@ class RecoveryManager:
         self._executions = executions
         self._storage = storage
         self._left_queues = left_queues
+        self._look = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.put_off: dict[str, str] = {}
         """Executions that are tried again in a while, and what keeps them from going on."""
+
+    def look(self) -> None:
+        """Look at once for what no server has."""
+        self._look.set()
 
     def start(self) -> None:
         """Begin to take executions up."""
@@ -53,6 +63,40 @@ class RecoveryManager:
             self._executions.recovery_is_over(execution_id)  # who waits must not do so any longer
 
     async def _run(self) -> None:
+        if self._executions.leases is None:
+            await self._take_up_what_was_cut_off()
+        else:
+            await self._take_over(self._executions.leases)
+
+    async def _take_over(self, leases: LeaseKeeper) -> None:
+        """Go on, for as long as this server is there, with executions that no server has (any more)."""
+        await self._forget_queues()
+        refused: set[str] = set()
+        while True:
+            try:
+                for execution_id in await leases.left():
+                    if execution_id in refused or self._executions.is_here(execution_id):
+                        continue
+                    execution = await self._executions.get(execution_id)
+                    if not await self._taken_up(execution):
+                        continue
+                    self._executions.recovery_is_over(execution_id)
+                    if (await self._executions.get(execution_id)).status == "interrupted":
+                        refused.add(execution_id)  # its row says why this server cannot
+            except DATABASE_TROUBLE as error:
+                _log.warning("recovery waits for the database", reason=reason_of(error))
+            self._look.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(leases.seconds / LOOKS_PER_LEASE):
+                    await self._look.wait()
+
+    async def _forget_queues(self) -> None:
+        try:
+            await self._left_queues.forget()
+        except (*DATABASE_TROUBLE, QueueUnavailableError) as error:
+            _log.warning("queues left behind stay for now", reason=str(error))
+
+    async def _take_up_what_was_cut_off(self) -> None:
         """Try each once, oldest first; again only those that trouble of ours kept from going on. Then let go
         of what servers before left of executions that had ended."""
         tried: set[str] = set()

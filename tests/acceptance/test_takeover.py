@@ -1,0 +1,116 @@
+"""Several servers on one database: an execution is one server's, and another one's when that one dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factflow_selftest.client import Client
+from factflow_selftest.judge import judge_all
+from factflow_selftest.pipeline import STATUS, pipeline_yaml
+from factflow_testing.server_process import ServerProcess, wait_until
+from factflow_testing.stack import Stack, grown_up_stack
+
+LEASE = {"FACTFLOW_LEASE_SECONDS": "2"}
+OWNER_POINTS = (
+    "lease.take.after:1",
+    "execution.insert.after:1",
+    "queue.broker.published:1",
+    "queue.ledger.before:5",
+    "queue.broker.settled:3",
+    "execution.status.before:1",
+    "execution.status.after:1",
+)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    with grown_up_stack(tmp_path) as stack:
+        stack.variables |= LEASE
+        yield stack
+
+
+def judged(stack: Stack, url: str) -> None:
+    """Fail unless a look from outside finds nothing lost, nothing done twice, every count right."""
+    with contextlib.closing(Client(url)) as client:
+        figures = judge_all(stack.evidence, client, STATUS)
+    assert not figures.wrong, "\n".join([str(figures.as_json()), *figures.problems])
+
+
+def ended(server: ServerProcess, execution: str) -> bool:
+    return bool(server.get(f"/executions/{execution}")["status"] == STATUS)
+
+
+def test_a_dead_owners_executions_go_on_while_workers_work(stack: Stack) -> None:
+    with (
+        stack.server("--no-work") as owner,
+        stack.server("--no-work") as other,
+        stack.worker() as worker,
+    ):
+        execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 200)))
+        wait_until("some work", lambda: len(stack.evidence.lines()) > 100)
+        owner.kill()
+        wait_until("the end", lambda: ended(other, execution))
+        shown = other.get(f"/executions/{execution}")
+        assert (shown["recoveries"], shown["last_recovery"]["source"]) == (1, "queue")
+        assert worker.alive
+        judged(stack, other.url)
+        assert stack.evidence.kills == []  # nothing that any worker did was done again
+
+
+def test_a_stopped_servers_executions_are_taken_over_at_once(stack: Stack) -> None:
+    stack.variables["FACTFLOW_LEASE_SECONDS"] = "3600"
+    with stack.server() as owner, stack.server() as other:
+        execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 60)))
+        wait_until("some work", lambda: len(stack.evidence.lines()) > 30)
+        assert owner.stop() == 0
+        stack.evidence.note_kill()  # what it had in hand came back to the queue
+        wait_until("the end", lambda: ended(other, execution))
+        judged(stack, other.url)
+
+
+def test_an_owner_that_slept_through_its_replacement_changes_nothing(stack: Stack) -> None:
+    with (
+        stack.server("--no-work") as owner,
+        stack.server("--no-work") as other,
+        stack.worker(),
+    ):
+        execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 200)))
+        wait_until("some work", lambda: len(stack.evidence.lines()) > 50)
+        os.kill(owner.pid, signal.SIGSTOP)
+        try:
+            wait_until(
+                "another owner", lambda: other.get(f"/executions/{execution}")["recoveries"] == 1
+            )
+        finally:
+            os.kill(owner.pid, signal.SIGCONT)
+        wait_until("the end", lambda: ended(other, execution))
+        assert owner.get(f"/executions/{execution}")["status"] == STATUS
+        judged(stack, other.url)
+        # It is of use for others.
+        second = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 10)))
+        assert owner.end_of(second)["status"] == STATUS
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", OWNER_POINTS)
+def test_an_owner_may_die_at_any_step(stack: Stack, point: str) -> None:
+    with stack.server("--no-work") as other, stack.worker():
+        with stack.server("--no-work", FACTFLOW_CRASH_POINT=point) as owner:
+            config = other.create(pipeline_yaml(stack.evidence.journal, 30))
+            with contextlib.suppress(Exception):  # it may die before it has answered
+                owner.api.post(f"/configs/{config}/run")
+            assert owner.wait_dead() == -signal.SIGKILL
+        wait_until(
+            "all to end",
+            lambda: all(
+                one["status"] not in {"running", "interrupted"}
+                for one in other.get("/executions")["executions"]
+            ),
+        )
+        judged(stack, other.url)
