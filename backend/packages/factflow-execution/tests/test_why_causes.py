@@ -172,7 +172,30 @@ EXECUTIONS: dict[str, tuple[ExecutionFacts, str, str]] = {
     ),
 }
 
+WORKER = Worker("box:7:ab", "box", 7, holding={f"{states.E}/convert": "no answer from S3"})
+REFUSAL = Share(states.E, WORKER.worker_id, 1, "refused", "no adapter 'cut'")
+
 ROUTES: dict[str, tuple[ExecutionFacts, str, str]] = {
+    "no worker is there": (
+        facts("running", route(ready=3, served_here=False)),
+        "no_worker",
+        "nobody takes messages of route convert: its server leaves them to workers, and no worker",
+    ),
+    "a worker lacks an adapter": (
+        facts(
+            "running",
+            route(ready=3, served_here=False),
+            workers=(WORKER,),
+            shares=(REFUSAL,),
+        ),
+        "worker_refused",
+        "worker box:7:ab cannot work on",
+    ),
+    "a worker waits for storage": (
+        facts("running", route(ready=3), workers=(WORKER,)),
+        "holding",
+        "route convert holds in worker box:7:ab until trouble",
+    ),
     "paused": (
         facts("running", route(ready=3, pause=states.PAUSED, state="paused")),
         "paused",
