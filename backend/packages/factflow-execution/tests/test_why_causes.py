@@ -13,6 +13,7 @@ from factflow_execution.why.execution_causes import execution_causes
 from factflow_execution.why.facts import ExecutionFacts, MessageFacts
 from factflow_execution.why.message_causes import message_causes
 from factflow_execution.why.route_causes import route_causes
+from factflow_execution.workers import Share, Worker
 from factflow_foundation.records import ErrorInfo
 from factflow_protocols.queue import MessagePlace, Progress
 from factflow_testing import why_states as states
