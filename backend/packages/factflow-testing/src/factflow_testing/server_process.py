@@ -13,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx2
 
+from factflow_testing.forked_process import ForkedProcess, can_fork
 from factflow_testing.postgres_schemas import database_of
 
 START_SECONDS = 90.0
@@ -29,6 +30,7 @@ LAST_WORDS_SECONDS = 5.0
 """How long a server that does not listen may take to end by itself."""
 IN_A_HURRY = {"FACTFLOW_SHUTDOWN_GRACE_SECONDS": "0.2"}
 """What servers are told that a test starts, by itself or through `factflow run`."""
+SERVER_MODULE = (sys.executable, "-m", "factflow_server")
 ENDED = frozenset({"completed", "failed", "cancelled", "interrupted"})
 _READY = re.compile(r"Factflow listening on (http://\S+) \(data in (.+)\)\n")
 
@@ -98,8 +100,7 @@ def run_command(
 
 def serve_command(*arguments: str | Path) -> list[str]:
     """Return the command line of an embedded server on a free port."""
-    command = [sys.executable, "-m", "factflow_server", "serve", "--embedded", "--port", "0"]
-    return [*command, *map(str, arguments)]
+    return [*SERVER_MODULE, "serve", "--embedded", "--port", "0", *map(str, arguments)]
 
 
 def cli(
@@ -114,6 +115,24 @@ def cli(
         variables["FACTFLOW_SERVER_URL"] = server
     program = Path(sys.executable).with_name("factflow")
     return run_command(program, *arguments, cwd=cwd, stdin=stdin, variables=variables)
+
+
+def start_process(
+    command: Sequence[str], said: IO[str], cwd: Path | None, env: Mapping[str, str]
+) -> subprocess.Popen[str] | ForkedProcess:
+    """Start `python -m factflow_server …`, whose stderr is `said`: forked from a process that has imported
+    it, where that is the same."""
+    if tuple(command[:3]) == SERVER_MODULE and can_fork(env):
+        return ForkedProcess(command[3:], stderr=said, cwd=cwd, env=env)
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        text=True,
+        cwd=cwd,
+        env=env,
+    )
 
 
 class ServerProcess:
@@ -135,14 +154,9 @@ class ServerProcess:
         self._said = tempfile.TemporaryFile(  # noqa: SIM115 - closed when the process is
             "w+", encoding="utf-8", errors="replace"
         )
-        self._process = subprocess.Popen(
-            [*under, *serve_command("--data-dir", data_dir, *arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            cwd=cwd,
-            env=environment(**IN_A_HURRY, **variables),
+        command = serve_command("--data-dir", data_dir, *arguments)
+        self._process = start_process(
+            [*under, *command], self._said, cwd, environment(**IN_A_HURRY, **variables)
         )
         self.pid = self._process.pid
         match = _READY.fullmatch(self._first_line())

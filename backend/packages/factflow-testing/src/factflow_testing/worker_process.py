@@ -8,7 +8,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +16,11 @@ from typing import Self
 from factflow_testing.server_process import (
     IN_A_HURRY,
     LAST_WORDS_SECONDS,
+    SERVER_MODULE,
     START_SECONDS,
     ServerDidNotStartError,
     environment,
+    start_process,
 )
 
 _READY = re.compile(r"Factflow worker (\d+) takes messages of (.+)\n")
@@ -32,14 +33,9 @@ class WorkerProcess:
         self._said = tempfile.TemporaryFile(  # noqa: SIM115 - closed when the process is
             "w+", encoding="utf-8", errors="replace"
         )
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "factflow_server", "worker", *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            cwd=cwd,
-            env=environment(**IN_A_HURRY, **variables),
+        command = [*SERVER_MODULE, "worker", *map(str, arguments)]
+        self._process = start_process(
+            command, self._said, cwd, environment(**IN_A_HURRY, **variables)
         )
         self.pid = self._process.pid
         match = _READY.fullmatch(self._first_line())
