@@ -18,6 +18,7 @@ from factflow_testing.stack import Stack, grown_up_stack
 
 LEASE = {"FACTFLOW_LEASE_SECONDS": "2"}
 OWNER_POINTS = (
+    "lease.take.before:1",
     "lease.take.after:1",
     "execution.insert.after:1",
     "queue.broker.published:1",
@@ -95,6 +96,31 @@ def test_an_owner_that_slept_through_its_replacement_changes_nothing(stack: Stac
         # It is of use for others.
         second = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 10)))
         assert owner.end_of(second)["status"] == STATUS
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["execution.taken.before", "execution.taken.after"])
+def test_whoever_takes_over_may_die_too(stack: Stack, point: str) -> None:
+    with stack.worker(), stack.server("--no-work") as owner:
+        execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 100)))
+        wait_until("some work", lambda: len(stack.evidence.lines()) > 50)
+        with stack.server("--no-work", FACTFLOW_CRASH_POINT=point) as heir:
+            owner.kill()
+            assert heir.wait_dead() == -signal.SIGKILL
+        with stack.server("--no-work") as last:
+            wait_until("the end", lambda: ended(last, execution))
+            judged(stack, last.url)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["worker.share.before", "worker.share.after"])
+def test_a_worker_may_die_as_it_begins(stack: Stack, point: str) -> None:
+    with stack.server("--no-work") as server, stack.worker(FACTFLOW_CRASH_POINT=point) as worker:
+        execution = server.run(server.create(pipeline_yaml(stack.evidence.journal, 10)))
+        assert worker.wait_dead() == -signal.SIGKILL
+        with stack.worker():
+            assert server.end_of(execution)["status"] == STATUS
+        judged(stack, server.url)
 
 
 @pytest.mark.long

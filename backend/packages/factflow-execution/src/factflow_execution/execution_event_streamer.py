@@ -60,7 +60,7 @@ class ExecutionEventStreamer:
             while True:
                 page: list[StreamEvent] = []
                 if STATUS in topics:
-                    awaits = execution_id in self._executions.awaiting_recovery
+                    awaits = execution_id in self._executions.ends.awaiting_recovery
                     execution = await self._executions.get(execution_id)
                     over = is_over(execution, awaits_recovery=awaits)
                     found = await self._events.after(execution_id, number)

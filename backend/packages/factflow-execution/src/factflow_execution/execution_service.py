@@ -12,7 +12,6 @@ from factflow_engine.execution_spec import FinalState, FinalStatus, MessageSourc
 from factflow_engine.manager import OrchestratorManager
 from factflow_engine.registry import AdapterRegistry
 from factflow_execution.errors import (
-    ExecutionNotFoundError,
     ExecutionStateError,
     LaunchFailedError,
     ServerStoppingError,
@@ -20,13 +19,13 @@ from factflow_execution.errors import (
     error_info,
 )
 from factflow_execution.execution_deletions import ExecutionDeletions
+from factflow_execution.execution_ends import ExecutionEnds
 from factflow_execution.execution_events import Event, ending
 from factflow_execution.execution_holds import ExecutionHolds
-from factflow_execution.execution_leases import Lease, LeaseLostError
+from factflow_execution.execution_leases import LeaseLostError
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.idempotency import IdempotentStarts
 from factflow_execution.init_payload import store_init
-from factflow_execution.late_ends import LateEnds
 from factflow_execution.launch_checks import check_code, check_tag_form, check_variables
 from factflow_execution.launch_forms import resumption_of, row_of, spec_of
 from factflow_execution.lease_keeper import LeaseKeeper
@@ -38,7 +37,6 @@ from factflow_execution.models import (
     Page,
     PipelineExecution,
 )
-from factflow_execution.waiter import ExecutionWaiter
 from factflow_foundation import ids, keys, logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_protocols.errors import FactflowError
@@ -76,16 +74,15 @@ class ExecutionService:
         self._max_init_bytes = max_init_bytes
         self.deletions = deletions
         self._clock = clock or SystemClock()
+        self.ends = ExecutionEnds(repository, holds, self._clock, leases)
         self.leases = leases
         if leases is not None:
             leases.on_lost = self._lost
         self._launching: dict[str, asyncio.Event] = {}
         self._closed = False
-        self.late_ends = LateEnds()
+        self.late_ends = self.ends.late
         self.starts = IdempotentStarts(repository)
-        self.awaiting_recovery: set[str] = set()
-        """Interrupted executions that this process is still to take up, or to give up."""
-        self.waiter = ExecutionWaiter(self.get, lambda wanted: wanted in self.awaiting_recovery)
+        self.waiter = self.ends.waiter
 
     async def launch(self, draft: ExecutionDraft) -> PipelineExecution:
         """Start an execution and return it as it was entered, running.
@@ -121,10 +118,7 @@ class ExecutionService:
 
     async def get(self, id_or_tag: str) -> PipelineExecution:
         """Return the execution with this id or tag. Raises `ExecutionNotFoundError`."""
-        execution = await self._repository.get(id_or_tag)
-        if execution is None:
-            raise ExecutionNotFoundError(id_or_tag)
-        return execution
+        return await self.ends.get(id_or_tag)
 
     async def list(
         self,
@@ -175,37 +169,8 @@ class ExecutionService:
         return Cancellation(execution_id, execution.status, current.status)
 
     async def finished(self, execution_id: str, final: FinalState) -> bool:
-        """Write how an execution ended, and wake who waits for it; False when that is not for this server
-        to say any more: another one has it.
-
-        One that only this server stops running is left to the others, where there can be any. A database
-        that cannot write now is asked again until it can, or until the server closes, when what it says is
-        raised: the next server will find the execution without an owner.
-        """
-
-        if self.leases is not None and final.status == "interrupted":
-            await self.leases.give_back(execution_id)
-            return False
-
-        async def end() -> None:
-            await self._end(
-                execution_id,
-                final.status,
-                message_count=final.progress.announced,
-                failed_count=final.progress.failed,
-                lineage_gap=final.lineage_gap,
-                warning=final.warning,
-                error_info=None if final.error is None else {"message": final.error},
-            )
-
-        try:
-            await self.late_ends.insist(execution_id, end)
-        except LeaseLostError as error:
-            _log.warning("end is left to another server", reason=error.message)
-            return False
-        if self.leases is not None:
-            await self.leases.give_back(execution_id)
-        return True
+        """Write how an execution ended: `ExecutionEnds.finished`."""
+        return await self.ends.finished(execution_id, final)
 
     def _lost(self, execution_id: str) -> None:
         """Stop what runs here and is another server's."""
@@ -226,7 +191,7 @@ class ExecutionService:
         servers, that is for leases to tell, and none is marked.
         """
         if self.leases is not None:
-            self.awaiting_recovery = set(await self._repository.with_status("interrupted"))
+            self.ends.awaiting_recovery = set(await self._repository.with_status("interrupted"))
             return []
         orphans = [
             execution_id
@@ -235,18 +200,18 @@ class ExecutionService:
         ]
         for execution_id in orphans:
             gap = (await self.get(execution_id)).lineage_gap
-            await self._end(
+            await self.ends.end(
                 execution_id,
                 "interrupted",
                 error_info={"message": "the server ended before this execution did"},
                 lineage_gap=max(gap, 1),  # what had not been written yet went with the process
             )
-        self.awaiting_recovery = set(await self._repository.with_status("interrupted"))
+        self.ends.awaiting_recovery = set(await self._repository.with_status("interrupted"))
         return orphans
 
     def recovery_is_over(self, execution_id: str) -> None:
         """Take note that nobody will take an execution up that is still interrupted."""
-        self.awaiting_recovery.discard(execution_id)
+        self.ends.awaiting_recovery.discard(execution_id)
         self.waiter.look_again(execution_id)
         self._repository.events.tell(execution_id)
 
@@ -263,7 +228,7 @@ class ExecutionService:
         started = self._launching[execution_id] = asyncio.Event()
         count: int | None = None
         try:
-            await self._take_lease(execution_id)
+            await self.ends.take_lease(execution_id)
             execution = await self.get(execution_id)
             count = execution.recoveries
             config = await asyncio.to_thread(
@@ -280,7 +245,7 @@ class ExecutionService:
                 await self._stopped(execution_id, stopped, recoveries=count)
         except (ExecutionStateError, LeaseLostError):
             self._manager.release(execution_id)
-            await self._give_lease_back(execution_id)
+            await self.ends.give_lease_back(execution_id)
             raise
         except BaseException as error:
             self._manager.release(execution_id)
@@ -288,12 +253,12 @@ class ExecutionService:
             if count is not None:
                 values["recoveries"] = count  # a try that came to nothing is none
             event = ending("interrupted", self._clock.now(), values)
-            lease = self._lease(execution_id)
+            lease = self.ends.lease(execution_id)
             if not await self._repository.move(
                 execution_id, "interrupted", event, lease=lease, **values
             ):
                 await self._repository.update(execution_id, **values)
-            await self._give_lease_back(execution_id)
+            await self.ends.give_lease_back(execution_id)
             raise
         finally:
             del self._launching[execution_id]
@@ -307,7 +272,7 @@ class ExecutionService:
         event = Event(
             "resumed", now, {"status": "running", "source": values["last_recovery"]["source"]}
         )
-        lease = self._lease(execution.execution_id)
+        lease = self.ends.lease(execution.execution_id)
         if execution.status == "running" and lease is not None:
             taken = Event("taken_over", now, {**event.data, "owner": lease.owner})
             moved = await self._repository.take_over(execution.execution_id, lease, taken, **values)
@@ -326,11 +291,11 @@ class ExecutionService:
     ) -> PipelineExecution:
         """End an execution that does not run, and forget its queues."""
         values = {} if error is None else {"error_info": {"message": error}}
-        await self._take_lease(execution_id)
+        await self.ends.take_lease(execution_id)
         try:
-            ended = await self._end(execution_id, status, **values)
+            ended = await self.ends.end(execution_id, status, **values)
         finally:
-            await self._give_lease_back(execution_id)
+            await self.ends.give_lease_back(execution_id)
         await self._manager.discard(execution_id, ended.generation)
         return ended
 
@@ -350,12 +315,12 @@ class ExecutionService:
         An adapter that is being opened has `grace_seconds` to end; the execution is `interrupted` then.
         """
         self._closed = True
-        self.late_ends.close_begun()
+        self.ends.late.close_begun()
         for execution_id in self._launching:
             self._manager.ask_to_stop(execution_id, "interrupted", grace_seconds)
         for launching in list(self._launching.values()):
             await launching.wait()
-        await self.late_ends.close()
+        await self.ends.late.close()
 
     async def _check_tag(self, tag: str | None) -> None:
         if tag is None:
@@ -373,7 +338,7 @@ class ExecutionService:
         else:
             await store_init(self._storage, execution_id, config, draft.init, self._max_init_bytes)
         execution = row_of(execution_id, draft, self._clock.now())
-        await self._take_lease(execution_id)  # before others could think that nobody has it
+        await self.ends.take_lease(execution_id)  # before others could think that nobody has it
         await self._repository.insert(execution)
         spec = spec_of(execution, config, source)
         try:
@@ -397,12 +362,12 @@ class ExecutionService:
             if self.leases is not None and status == "interrupted":
                 await self.leases.give_back(execution_id)
                 return
-            ended = await self._end(execution_id, status, **values)
-            await self._give_lease_back(execution_id)
+            ended = await self.ends.end(execution_id, status, **values)
+            await self.ends.give_lease_back(execution_id)
             if status == "cancelled":
                 await self._manager.discard(execution_id, ended.generation)
 
-        await self.late_ends.insist_behind(execution_id, end, UNDO_SECONDS)
+        await self.ends.late.insist_behind(execution_id, end, UNDO_SECONDS)
 
     async def _undo(self, execution_id: str, error: BaseException) -> None:
         """Leave nothing of a launch that failed; once its row stood, the row says why.
@@ -410,53 +375,15 @@ class ExecutionService:
         Whoever asked for the launch does not wait until there is room again, if that is what is lacking.
         """
         self._manager.release(execution_id)
-        await self.late_ends.insist_behind(
+        await self.ends.late.insist_behind(
             execution_id, lambda: self._clean_up(execution_id, error), UNDO_SECONDS
         )
 
     async def _clean_up(self, execution_id: str, error: BaseException) -> None:
         if await self._repository.get(execution_id) is not None:
-            await self._end(execution_id, "failed", error_info=error_info(error))
-            await self._give_lease_back(execution_id)
+            await self.ends.end(execution_id, "failed", error_info=error_info(error))
+            await self.ends.give_lease_back(execution_id)
             return
-        await self._give_lease_back(execution_id)
+        await self.ends.give_lease_back(execution_id)
         await self.holds.release(execution_id)
         await self._storage.delete_prefix(keys.execution_prefix(execution_id))
-
-    async def _take_lease(self, execution_id: str) -> None:
-        """Make the execution this server's. Raises `ExecutionStateError` while another one has it."""
-        if self.leases is not None and not await self.leases.take(execution_id):
-            raise ExecutionStateError(
-                f"execution {execution_id} is another server's",
-                hint="nothing is to be done: that one goes on with it",
-            )
-
-    async def _give_lease_back(self, execution_id: str) -> None:
-        if self.leases is not None:
-            await self.leases.give_back(execution_id)
-
-    def _lease(self, execution_id: str) -> Lease | None:
-        return None if self.leases is None else self.leases.held(execution_id)
-
-    async def _end(
-        self, execution_id: str, status: ExecutionStatus, **values: Any
-    ) -> PipelineExecution:
-        now = self._clock.now()
-        event = ending(status, now, values)
-        lease = self._lease(execution_id)
-        moved = await self._repository.move(
-            execution_id, status, event, lease=lease, completed_at=now, **values
-        )
-        execution = await self.get(execution_id)
-        if not moved:
-            _log.info(
-                "status left as it is",
-                execution_id=execution_id,
-                status=execution.status,
-                refused=status,
-            )
-        if execution.status == "completed" and execution.source == "replay":
-            await self.holds.release(execution_id)
-        if execution.ended:
-            self.waiter.resolve(execution)
-        return execution

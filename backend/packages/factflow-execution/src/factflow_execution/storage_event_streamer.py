@@ -81,7 +81,7 @@ class StorageEventStreamer:
             changed = time.monotonic()
             while True:
                 if STATUS in topics:
-                    awaits = execution_id in self._executions.awaiting_recovery
+                    awaits = execution_id in self._executions.ends.awaiting_recovery
                     execution = await self._executions.get(execution_id)
                     over = is_over(execution, awaits_recovery=awaits)
                 # What was recorded before the end stands written when the end is told.

@@ -135,6 +135,16 @@ DELETION_POINTS = (
 """Points on the way of a deletion, of which the judge would say that everything was lost: they have a test of
 their own."""
 
+SHARED_POINTS = (
+    "lease.take.before",
+    "lease.take.after",
+    "execution.taken.before",
+    "execution.taken.after",
+    "worker.share.before",
+    "worker.share.after",
+)
+"""Points that only servers and workers pass which share executions: those have tests of their own."""
+
 BROKER_POINTS = (
     "queue.broker.announced",
     "queue.broker.published",

@@ -3,8 +3,8 @@
     python -m factflow_testing.fork_server SOCKET
 
 Each request on the socket (a message of JSON, with four descriptors: stdin, stdout, stderr, and one to report
-to) makes a process that does what `python -m factflow_server …` does. Its pid, and later how it ended, are lines
-to the last descriptor. The end of the socket is its own end; what it started goes on.
+to) makes a process that does what `python -m factflow_server …` does. Its pid, and later how it ended, are
+lines to the last descriptor. The end of the socket is its own end; what it started goes on.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def main() -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     reports: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([requests, woken], [], [])
+        ready, _, _ = select.select([requests.fileno(), woken], [], [])
         if woken in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
             _reap(reports)
-        if requests in ready:
+        if requests.fileno() in ready:
             body, descriptors, _, _ = socket.recv_fds(requests, MOST_BYTES, DESCRIPTORS)
             if not body:
                 return
