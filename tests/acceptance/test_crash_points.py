@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from factflow_testing.crash_matrix import BROKER_POINTS, CASES, DELETION_POINTS, Case, check
+from factflow_testing.crash_matrix import (
+    BROKER_POINTS,
+    CASES,
+    DELETION_POINTS,
+    MEMBER_POINTS,
+    Case,
+    check,
+)
 
 PACKAGES = Path(__file__).resolve().parents[2] / "backend" / "packages"
 
@@ -30,4 +37,5 @@ def test_every_crash_point_of_the_product_has_a_case() -> None:
     grouped = {name for text in source for name in re.findall(r'\bcrash_point ?= ?"([^"]+)"', text)}
     named |= {f"{name}.{side}" for name in grouped for side in ("before", "after")}
     assert len(named) >= 22
-    assert named == {case.name for case in CASES} | set(DELETION_POINTS) | set(BROKER_POINTS)
+    elsewhere = {*DELETION_POINTS, *BROKER_POINTS, *MEMBER_POINTS}
+    assert named == {case.name for case in CASES} | elsewhere

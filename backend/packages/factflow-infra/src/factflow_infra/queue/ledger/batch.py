@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from factflow_infra.queue.ledger.tables import PUBLISHER_ENDED, PUBLISHER_NONE
+from factflow_protocols.queue import Progress
+
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -30,6 +33,8 @@ class LedgerEntry:
     queue: str
     settled: bool
     crashes: int
+    claimant: int | None = None
+    """Who handles it, or did when its process ended; None where that is not counted."""
 
 
 @dataclass(slots=True)
@@ -49,7 +54,8 @@ class QueueCount:
 
 @dataclass(frozen=True, slots=True)
 class ScopeEntry:
-    """A scope as the ledger has it; `counts` has every queue that was ever named."""
+    """A scope as the ledger has it; `counts` has every queue that was ever named, `made` those that the
+    broker was given."""
 
     id: int
     epoch: int
@@ -58,6 +64,16 @@ class ScopeEntry:
     crashed: bool
     boot: str | None
     counts: dict[str, QueueCount]
+    made: frozenset[str]
+
+    @property
+    def progress(self) -> Progress:
+        """Return how far it is; the publisher is one item."""
+        total = QueueCount()
+        for count in self.counts.values():
+            total.add(count)
+        has, ended = self.publisher != PUBLISHER_NONE, self.publisher == PUBLISHER_ENDED
+        return Progress(total.announced + has, total.settled + ended, total.failed)
 
 
 @dataclass(slots=True)

@@ -8,5 +8,5 @@ from factflow_infra.queue.ledger.tables import metadata
 
 NAME = "queue"
 METADATA = metadata
-HEAD = "0001"
+HEAD = "0002"
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -64,7 +64,7 @@ class Hand:
 class Checks(Protocol):
     """What a lane asks of its scope."""
 
-    async def entries(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
+    async def came_again(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Look messages up in the ledger."""
         ...
 
@@ -229,7 +229,7 @@ class BrokerLane:
         if asked:
             # Without an answer they are handled as repeats: each finds its records, and no harm is done.
             with contextlib.suppress(QueueUnavailableError):
-                known = await self._checks.entries(asked)
+                known = await self._checks.came_again(asked)
         for key in list(self._checking):
             one = self._checking.get(key)
             if one is None:

@@ -15,6 +15,7 @@ import msgspec
 from factflow_foundation import logs
 from factflow_foundation.crash_points import reach
 from factflow_infra.queue.ledger import ScopeOwner, Settled
+from factflow_infra.queue.ledger.batch import Announced
 from factflow_infra.queue.rabbitmq import settle_event
 from factflow_infra.queue.rabbitmq.naming import SETTLED, broker_name
 from factflow_infra.queue.rabbitmq.session import (
@@ -122,7 +123,9 @@ class SettleConsumer:
         return part
 
     async def _settle(self, part: list[AbstractIncomingMessage], run: int) -> None:
-        settled, marks = [], []
+        settled: list[Settled] = []
+        announced: list[Announced] = []
+        marks: list[str] = []
         for message in part:
             try:
                 event = settle_event.decode(message.body)
@@ -131,12 +134,15 @@ class SettleConsumer:
                 continue
             if event.message_id:
                 settled.append(event)
+            elif event.children:
+                announced += event.children
             else:
                 marks.append(event.queue)
         pause = FIRST_PAUSE
-        while (settled or marks) and run == self._runs:  # marks too: they may be for a newer owner
+        # Marks alone are written too: they may be for a newer owner.
+        while (settled or announced or marks) and run == self._runs:
             try:
-                await self._owner.settle(settled)
+                await self._owner.settle(settled, announced)
                 break
             except QueueUnavailableError as error:
                 log.warning("settles wait for the ledger", reason=error.message)
