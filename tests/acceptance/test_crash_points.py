@@ -11,6 +11,7 @@ from factflow_testing.crash_matrix import (
     BROKER_POINTS,
     CASES,
     DELETION_POINTS,
+    MEMBER_POINTS,
     SHARED_POINTS,
     Case,
     check,
@@ -37,5 +38,5 @@ def test_every_crash_point_of_the_product_has_a_case() -> None:
     grouped = {name for text in source for name in re.findall(r'\bcrash_point ?= ?"([^"]+)"', text)}
     named |= {f"{name}.{side}" for name in grouped for side in ("before", "after")}
     assert len(named) >= 22
-    elsewhere = {*DELETION_POINTS, *BROKER_POINTS, *SHARED_POINTS}
+    elsewhere = {*DELETION_POINTS, *BROKER_POINTS, *MEMBER_POINTS, *SHARED_POINTS}
     assert named == {case.name for case in CASES} | elsewhere

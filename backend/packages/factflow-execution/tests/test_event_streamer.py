@@ -53,7 +53,7 @@ async def test_an_end_that_is_written_between_two_reads_is_told_once(
     )
     (tmp_path / "another").mkdir()
     async with platform_in(tmp_path / "another") as platform:
-        platform.executions._repository = repository
+        platform.executions.ends._repository = repository
         progress = ProgressService(platform.engine.rows, platform.engine.manager)
         streamer = ExecutionEventStreamer(platform.executions, events, progress, changes)
         pages = await streamer.open("execution-1", None)

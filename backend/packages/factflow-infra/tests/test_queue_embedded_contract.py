@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from factflow_infra.queue import EmbeddedQueue
+from factflow_protocols.errors import QueueError
+from factflow_protocols.queue import Progress
 from factflow_testing.queue_contract import Advance, ExactQueueContract, Reopen
+from factflow_testing.queue_rig import SCOPE
 
 
 class HandClock:
@@ -77,6 +80,13 @@ class TestEmbeddedQueue(ExactQueueContract):
             rig.queue.wake()
 
         return move
+
+    async def test_nobody_else_can_join(self, queue: EmbeddedQueue) -> None:
+        await queue.open(SCOPE)
+        with pytest.raises(QueueError, match="one server's own"):
+            await queue.join(SCOPE)
+        await queue.leave(SCOPE)
+        assert await queue.find(SCOPE) == Progress(0, 0, 0)
 
 
 class TestEmbeddedQueueWithRoom(TestEmbeddedQueue):

@@ -11,6 +11,7 @@ from factflow_infra.queue.rabbitmq import RabbitQueue
 from factflow_protocols.queue import QueueScope
 from factflow_testing.broker_service import amqp_url, postgres_engine
 from factflow_testing.queue_contract import QueueContract, Reopen
+from factflow_testing.queue_member_promises import Another, Kill, MemberPromises
 from factflow_testing.queue_rig import OTHER, SCOPE
 from factflow_testing.rabbit_rig import RabbitRig
 
@@ -41,8 +42,8 @@ class TestRabbitQueue(QueueContract):
         return rig.reopen
 
 
-class TestRabbitQueueOnPostgres(TestRabbitQueue):
-    """The same with the ledger in PostgreSQL."""
+class TestRabbitQueueOnPostgres(TestRabbitQueue, MemberPromises):
+    """The same with the ledger in PostgreSQL, which several processes can share."""
 
     volume = 300
 
@@ -50,3 +51,11 @@ class TestRabbitQueueOnPostgres(TestRabbitQueue):
     async def ledger(self) -> AsyncIterator[AsyncEngine]:
         async with postgres_engine() as engine:
             yield engine
+
+    @pytest.fixture
+    def another(self, rig: RabbitRig) -> Another:
+        return rig.make
+
+    @pytest.fixture
+    def kill(self, rig: RabbitRig) -> Kill:
+        return rig.kill

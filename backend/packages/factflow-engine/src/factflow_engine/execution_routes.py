@@ -56,6 +56,7 @@ class ExecutionRoutes:
         self._processors: dict[str, ReactiveRouteProcessor] = {}
         pressure = Backpressure(self.graph, services.queue, self.scope, self._adjust)
         self._backpressure = pressure if pressure.bounds_anything else None
+        self._end_watch: Callable[[], None] | None = None
 
     async def open(self, stop: StopRequest) -> bool:
         """Build every stage and open its adapter.
@@ -75,6 +76,8 @@ class ExecutionRoutes:
     def start(self) -> None:
         """Subscribe every route and begin to take messages, where nothing holds it."""
         if self._backpressure is not None:
+            watch = self._services.queue.watch
+            self._end_watch = watch(self.scope, self._backpressure.look)
             self._backpressure.look()  # queues that were there before may be full
         for route_id, processor in self._processors.items():
             queue = self.graph.route(route_id).inbound.queue
@@ -82,6 +85,8 @@ class ExecutionRoutes:
 
     async def rest(self, grace_seconds: float) -> None:
         """Take no more; what is in hand may end within the grace period. Then close the adapters."""
+        if self._end_watch is not None:
+            self._end_watch()
         await asyncio.gather(
             *(processor.stop(grace_seconds) for processor in self._processors.values())
         )

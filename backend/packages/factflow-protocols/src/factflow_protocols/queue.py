@@ -4,11 +4,15 @@ A *scope* is one execution in one generation; queues of different scopes never m
 of a scope is *announced* when it is published and *settled* when its handling ended for good. A
 message id is announced once: publishing it again while it waits, runs or after it settled changes
 nothing. When every announced message has settled the scope is *drained*.
+
+A scope is *owned* by the process that opened it last, which counts. Where processes share the queue, others
+may *join* the scope: as *members* they consume, claim, publish and end deliveries like the owner, and go on
+whoever owns it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -131,20 +135,20 @@ class QueueProtocol(Protocol):
         ...
 
     async def join(self, scope: QueueScope) -> None:
-        """Take part in a scope that another process has open: subscribe, settle, put back, release, and
-        publish what a message's handling makes.
+        """Take part in a scope that another process opened; one that is open here already stays as it is.
 
-        Raises `QueueError` when the scope is not known, or when no other process can have it.
+        A member keeps no cursor, and cannot wait until the scope is drained; when the scope is deleted its
+        `take` calls end with `asyncio.CancelledError`. Raises `QueueError` for a scope that nobody opened
+        or that was deleted, and where the queue is one process's own.
         """
         ...
 
     async def leave(self, scope: QueueScope) -> None:
-        """Take part no more in a scope that was joined, or own it no more, where others can have it; what is
-        in hand is delivered again, to anyone."""
-        ...
+        """Take no more part in a scope that was joined, or opened where others can have it.
 
-    async def refresh(self, scope: QueueScope) -> None:
-        """Bring the depths of a joined scope up to date; of others they always are."""
+        What is in hand is delivered again, to others, and is no crash; what is done with it here afterwards
+        changes nothing. Repeatable.
+        """
         ...
 
     def subscribe(self, scope: QueueScope, queue: str, *, prefetch: int = PREFETCH) -> Consumer:
@@ -175,7 +179,9 @@ class QueueProtocol(Protocol):
         From the scope's first crash on (its queue was left uncleanly) the note is durable, until the
         message is settled, put back or released, or the queue is closed in order: should the process
         die before, the message comes again with one more in `crashes`. Before the first crash nothing
-        is written and nothing is counted. Claiming again, or a message not in hand, changes nothing.
+        is written and nothing is counted; where processes share the scope, that is so for messages that are
+        no repeats, and for members always: repeats are claimed durably, and a process that only lost its
+        connection is no crash. Claiming again, or a message not in hand, changes nothing.
         """
         ...
 
@@ -217,6 +223,11 @@ class QueueProtocol(Protocol):
 
     def depths(self, scope: QueueScope) -> Mapping[str, QueueDepth]:
         """Return what stands in each queue of the scope that was published to or subscribed."""
+        ...
+
+    def watch(self, scope: QueueScope, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have `changed` called when depths have changed by what other processes did, as soon as that is
+        known; return what ends that."""
         ...
 
     async def delete(self, scope: QueueScope) -> None:

@@ -157,6 +157,9 @@ BROKER_POINTS = (
 )
 """Points on the way through a broker: the test of its queue has a process die at each of them."""
 
+MEMBER_POINTS = ("queue.member.told",)
+"""Points that only a process passes which has joined a scope: a test of its own has one die there."""
+
 
 def check(
     case: Case,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_infra.queue.rabbitmq import RabbitQueue
 from factflow_infra.queue.rabbitmq.naming import RUNGS_MS, SETTLED, broker_name, delay_queue
-from factflow_protocols.queue import QueueScope
+from factflow_protocols.queue import QueueProtocol, QueueScope
 from factflow_testing.tcp_proxy import TcpProxy
 from factflow_testing.waiting import eventually
 
@@ -58,13 +58,19 @@ class RabbitRig:
 
     async def reopen(self, *, clean: bool) -> RabbitQueue:
         """A kill is played by cutting the queue off from broker and ledger, for good."""
-        if not clean:
-            self.proxy.cut()
-            event.listen(self.ledgers[-1].sync_engine, "begin", _refuse)
-        await self.queue.close()
-        if not clean:
+        if clean:
+            await self.queue.close()
+        else:
+            await self.kill(self.queue)
             await self.unconsumed()
         return await self.make()
+
+    async def kill(self, queue: QueueProtocol) -> None:
+        """Cut one of the queues off from broker and ledger, for good."""
+        (number,) = (n for n, one in enumerate(self.queues) if one is queue)
+        self.proxies[number].cut()
+        event.listen(self.ledgers[number].sync_engine, "begin", _refuse)
+        await queue.close()
 
     async def unconsumed(self) -> None:
         """Wait until the broker has noticed that nobody consumes any more."""

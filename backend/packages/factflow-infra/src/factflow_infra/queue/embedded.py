@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from factflow_foundation.clock import Clock, SystemClock
+from factflow_infra.queue import refusals
 from factflow_infra.queue.consumer import QueueConsumer
 from factflow_infra.queue.delays import Delays
 from factflow_infra.queue.lane import InHand, Lane
@@ -43,7 +44,7 @@ from factflow_infra.queue.queue_file import (
 )
 from factflow_infra.queue.scope_state import ScopeState
 from factflow_infra.queue.writer import Writer
-from factflow_protocols.errors import QueueError, QueueUnavailableError
+from factflow_protocols.errors import QueueUnavailableError
 from factflow_protocols.queue import (
     PREFETCH,
     Delivery,
@@ -108,18 +109,12 @@ class EmbeddedQueue:
             state = self._scopes[scope]
         return state.progress
 
-    async def join(self, scope: QueueScope) -> None:
-        """Refuse: the file is this process's own."""
-        raise QueueError(
-            f"execution {scope.execution_id} has its queues in a file of one server's own",
-            hint="workers need a broker: FACTFLOW_QUEUE_URL",
-        )
+    async def join(self, scope: QueueScope) -> None:  # noqa: ARG002 - whichever it is
+        """Refuse: nobody else has opened one of these scopes."""
+        raise refusals.embedded()
 
     async def leave(self, scope: QueueScope) -> None:
-        """Return: nothing was joined."""
-
-    async def refresh(self, scope: QueueScope) -> None:
-        """Return: depths are always up to date."""
+        """Do nothing: no scope was joined."""
 
     def subscribe(
         self,
@@ -240,6 +235,14 @@ class EmbeddedQueue:
         state = self._scopes.get(scope)
         return {} if state is None else {name: lane.depth for name, lane in state.lanes.items()}
 
+    def watch(
+        self,
+        scope: QueueScope,  # noqa: ARG002 - nobody else changes the depths of any
+        changed: Callable[[], None],  # noqa: ARG002
+    ) -> Callable[[], None]:
+        """Do nothing: what changes depths is done in this process."""
+        return _nothing
+
     async def delete(self, scope: QueueScope) -> None:
         """Forget the scope. Its rows go in many short transactions; what a kill leaves of them goes at
         the next start."""
@@ -315,10 +318,7 @@ class EmbeddedQueue:
     def _known(self, scope: QueueScope) -> ScopeState:
         state = self._scopes.get(scope)
         if state is None:
-            raise QueueError(
-                f"execution {scope.execution_id} has no queues in generation {scope.generation}",
-                hint="they are made when the execution starts and go when it ends",
-            )
+            raise refusals.no_queues(scope)
         return state
 
     def _closed_error(self) -> QueueUnavailableError:
@@ -389,3 +389,7 @@ class EmbeddedQueue:
         """Finish the deletions that an earlier run left; what fails now is left to the next one."""
         with contextlib.suppress(QueueUnavailableError):
             await self._purge()
+
+
+def _nothing() -> None:
+    pass

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from factflow_infra.queue.ledger.tables import PUBLISHER_ENDED, PUBLISHER_NONE
+from factflow_protocols.queue import Progress
+
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -25,12 +28,15 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What the ledger has of a message; `laps` is how often an attempt of it was replaced by the next."""
+    """What the ledger has of a message."""
 
     queue: str
     settled: bool
     crashes: int
+    claimant: int | None = None
+    """Who handles it, or did when its process ended; None where that is not counted."""
     laps: int = 0
+    """How many of its attempts gave way to the next one, which is in the queue for sure."""
 
 
 @dataclass(slots=True)
@@ -50,7 +56,8 @@ class QueueCount:
 
 @dataclass(frozen=True, slots=True)
 class ScopeEntry:
-    """A scope as the ledger has it; `counts` has every queue that was ever named."""
+    """A scope as the ledger has it; `counts` has every queue that was ever named, `made` those that the
+    broker was given."""
 
     id: int
     epoch: int
@@ -59,6 +66,16 @@ class ScopeEntry:
     crashed: bool
     boot: str | None
     counts: dict[str, QueueCount]
+    made: frozenset[str]
+
+    @property
+    def progress(self) -> Progress:
+        """Return how far it is; the publisher is one item."""
+        total = QueueCount()
+        for count in self.counts.values():
+            total.add(count)
+        has, ended = self.publisher != PUBLISHER_NONE, self.publisher == PUBLISHER_ENDED
+        return Progress(total.announced + has, total.settled + ended, total.failed)
 
 
 @dataclass(slots=True)
@@ -73,7 +90,6 @@ class LedgerBatch:
     settled: list[Settled] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
     unclaimed: list[str] = field(default_factory=list)
-    laps: dict[str, int] = field(default_factory=dict)
     publisher: int | None = None
     cursor: int | None = None
 

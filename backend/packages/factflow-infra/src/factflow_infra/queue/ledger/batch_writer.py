@@ -3,11 +3,10 @@ twice or in another order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import Insert, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from factflow_infra.queue.ledger.batch import (
@@ -16,6 +15,8 @@ from factflow_infra.queue.ledger.batch import (
     LedgerChanges,
     LedgerEntry,
 )
+from factflow_infra.queue.ledger.claims import claim, unclaim
+from factflow_infra.queue.ledger.parts import among, dialect_insert, parts
 from factflow_infra.queue.ledger.tables import (
     FAILED,
     SETTLED,
@@ -25,15 +26,11 @@ from factflow_infra.queue.ledger.tables import (
     scopes,
 )
 
-IDS_PER_STATEMENT = 500
-
-T = TypeVar("T")
-
 
 async def write_batch(
-    connection: AsyncConnection, scope_id: int, batch: LedgerBatch
+    connection: AsyncConnection, scope_id: int, batch: LedgerBatch, claimant: int
 ) -> LedgerChanges:
-    """Take in a batch within the connection's transaction."""
+    """Take in a batch within the connection's transaction; claims in it are the claimant's."""
     changes = LedgerChanges()
     new = await _announce(connection, scope_id, batch.announced, changes)
     children = [child for settled in batch.settled for child in settled.children]
@@ -41,36 +38,14 @@ async def write_batch(
     await _settle(connection, scope_id, batch, changes)
     asked = [one.message_id for one in batch.announced if one.message_id not in new]
     await _look_up(connection, scope_id, asked, changes)
-    for ids, claimed in ((batch.claimed, 1), (batch.unclaimed, 0)):
-        for part in parts(ids):
-            await connection.execute(
-                update(messages)
-                .where(_among(scope_id), messages.c.state == STANDING)
-                .values(claimed=claimed),
-                {"ids": part},
-            )
-    for message_id, laps in batch.laps.items():
-        await note_lap(connection, scope_id, message_id, laps)
+    await claim(connection, scope_id, batch.claimed, claimant)
+    await unclaim(connection, scope_id, batch.unclaimed, claimant)
     await _keep_counts(connection, scope_id, changes)
     kept: dict[str, Any] = {"publisher": batch.publisher, "cursor": batch.cursor}
     values = {name: value for name, value in kept.items() if value is not None}
     if values:
         await connection.execute(update(scopes).where(scopes.c.id == scope_id).values(values))
     return changes
-
-
-async def note_lap(connection: AsyncConnection, scope_id: int, message_id: str, laps: int) -> None:
-    """Note that attempts of a message up to this one were replaced by the next."""
-    older = (messages.c.scope == scope_id, messages.c.message_id == message_id)
-    await connection.execute(
-        update(messages).where(*older, messages.c.laps < laps).values(laps=laps)
-    )
-
-
-def parts(items: Sequence[T]) -> Iterator[list[T]]:
-    """Cut what may be long into what fits one statement."""
-    for first in range(0, len(items), IDS_PER_STATEMENT):
-        yield list(items[first : first + IDS_PER_STATEMENT])
 
 
 async def _announce(
@@ -100,7 +75,7 @@ async def _settle(
         for part in parts(list(wanted)):
             changed = await connection.execute(
                 update(messages)
-                .where(_among(scope_id), messages.c.state == STANDING)
+                .where(among(scope_id), messages.c.state == STANDING)
                 .values(state=state, claimed=0)
                 .returning(messages.c.message_id, messages.c.queue),
                 {"ids": part},
@@ -124,15 +99,11 @@ async def _look_up(
     connection: AsyncConnection, scope_id: int, ids: Sequence[str], changes: LedgerChanges
 ) -> None:
     wanted = select(
-        messages.c.message_id,
-        messages.c.queue,
-        messages.c.state,
-        messages.c.crashes,
-        messages.c.laps,
-    ).where(_among(scope_id))
+        messages.c.message_id, messages.c.queue, messages.c.state, messages.c.crashes
+    ).where(among(scope_id))
     for part in parts(ids):
         for row in await connection.execute(wanted, {"ids": part}):
-            entry = LedgerEntry(row.queue, row.state != STANDING, row.crashes, row.laps)
+            entry = LedgerEntry(row.queue, row.state != STANDING, row.crashes)
             changes.known[row.message_id] = entry
 
 
@@ -144,11 +115,12 @@ async def _keep_counts(connection: AsyncConnection, scope_id: int, changes: Ledg
             "announced": count.announced,
             "settled": count.settled,
             "failed": count.failed,
+            "made": 0,
         }
         for name, count in sorted(changes.counts.items())
     ]
     for row in rows:
-        statement = _dialect_insert(connection)(queues).values(row)
+        statement = dialect_insert(connection)(queues).values(row)
         columns = ("announced", "settled", "failed")
         await connection.execute(
             statement.on_conflict_do_update(
@@ -166,7 +138,6 @@ def _row(scope_id: int, message_id: str, queue: str, state: int) -> dict[str, An
         "state": state,
         "claimed": 0,
         "crashes": 0,
-        "laps": 0,
     }
 
 
@@ -175,19 +146,8 @@ async def _insert(connection: AsyncConnection, rows: list[dict[str, Any]]) -> li
     if not rows:
         return []
     statement: Insert = (
-        _dialect_insert(connection)(messages)
+        dialect_insert(connection)(messages)
         .on_conflict_do_nothing()
         .returning(messages.c.message_id, messages.c.queue)
     )
     return [(row.message_id, row.queue) for row in await connection.execute(statement, rows)]
-
-
-def _dialect_insert(connection: AsyncConnection) -> Any:
-    """Both say ON CONFLICT alike, and SQLAlchemy has it per dialect."""
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-
-
-def _among(scope_id: int) -> Any:
-    return (messages.c.scope == scope_id) & messages.c.message_id.in_(
-        bindparam("ids", expanding=True)
-    )

@@ -1,23 +1,22 @@
 """The ledger's statements: scopes taken over and let go, batches committed, messages looked up.
 
-Every write of a scope carries the epoch of its owner, and changes nothing when a newer owner has taken the
-scope over. Nothing is kept in memory here.
+Every write of an owner carries its epoch, and changes nothing when a newer owner has taken the scope over.
+Members write who handles what, and the names of queues. Nothing is kept in memory here.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Row, Select, Update, and_, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Row, Select, and_, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_foundation.whole import whole
-from factflow_infra.queue.ledger import schema
+from factflow_infra.queue.ledger import claims, schema
 from factflow_infra.queue.ledger.batch import (
     LedgerBatch,
     LedgerChanges,
@@ -25,7 +24,8 @@ from factflow_infra.queue.ledger.batch import (
     QueueCount,
     ScopeEntry,
 )
-from factflow_infra.queue.ledger.batch_writer import note_lap, write_batch
+from factflow_infra.queue.ledger.batch_writer import write_batch
+from factflow_infra.queue.ledger.parts import among, dialect_insert, parts
 from factflow_infra.queue.ledger.tables import (
     PUBLISHER_NONE,
     PUBLISHER_OPEN,
@@ -41,20 +41,7 @@ from factflow_protocols.queue import QueueScope
 P = ParamSpec("P")
 T = TypeVar("T")
 
-IDS_PER_STATEMENT = 500
 ROWS_PER_PURGE = 20_000
-
-
-class ScopeGoneError(QueueError):
-    """Nobody has opened the execution's queues, or they were deleted."""
-
-    code = "queue_gone"
-
-    def __init__(self, scope: QueueScope) -> None:
-        super().__init__(
-            f"execution {scope.execution_id} has no queues in generation {scope.generation}",
-            hint="they are made when the execution starts and go when it ends",
-        )
 
 
 class ScopeTakenOverError(QueueError):
@@ -84,26 +71,27 @@ def _uncut(
 
 class Ledger:
     """Any SQLAlchemy engine serves, as long as what it commits survives the machine: the broker forgets
-    a message once the ledger says that it is settled.
+    a message once the ledger says that it is settled. `claimant` is this process, for what it claims.
 
     Every method raises `QueueUnavailableError` when the database does not answer.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    def __init__(self, engine: AsyncEngine, claimant: int = 0) -> None:
+        self.claimant = claimant
+        self._engine = engine
 
     @_uncut
     async def start(self) -> None:
         """Bring the tables up to date. Raises `DatabaseNewerError` too."""
         with _told_as_queue_trouble():
-            await bring_up_to_date(self.engine, schema)
+            await bring_up_to_date(self._engine, schema)
 
     @_uncut
     async def open(self, scope: QueueScope, *, publisher: bool, boot: str | None) -> ScopeEntry:
         """Find or make a scope, and own it from now on.
 
-        When its last owner did not let go of it in order, the scope has crashed, and what was claimed
-        then has one more in `crashes`. With `publisher` a publisher is announced, once.
+        When its last owner did not let go of it in order, the scope has crashed, and what processes that
+        ended had claimed has one more in `crashes`. With `publisher` a publisher is announced, once.
         """
         async with self._begun() as connection:
             row = (await connection.execute(_named(scope).with_for_update())).one_or_none()
@@ -131,8 +119,7 @@ class Ledger:
             }
             await connection.execute(update(scopes).where(scopes.c.id == row.id).values(values))
             if not row.clean:
-                by_owner = _claimed(row.id).where(messages.c.claimant.is_(None))
-                await connection.execute(by_owner.values(claimed=0, crashes=messages.c.crashes + 1))
+                await claims.count_crashes(connection, row.id, self.claimant)
             row = (await connection.execute(_named(scope))).one()
             return await _entry(connection, row)
 
@@ -144,20 +131,32 @@ class Ledger:
             return None if row is None else await _entry(connection, row)
 
     @_uncut
-    async def name_queues(self, entry: ScopeEntry, scope: QueueScope, names: Sequence[str]) -> None:
-        """Note that the scope has queues of these names; do it before they are made."""
+    async def name_queues(self, entry: ScopeEntry, names: Sequence[str]) -> list[str]:
+        """Note that the scope has queues of these names; do it before they are made.
+
+        Returns those that the broker was not given yet; none for a scope that was deleted.
+        """
+        row = {"scope": entry.id, "announced": 0, "settled": 0, "failed": 0, "made": 0}
         async with self._begun() as connection:
-            await _check_owner(connection, entry, scope)
-            known = set(
-                await connection.scalars(select(queues.c.name).where(queues.c.scope == entry.id))
+            if not await _stands(connection, entry):
+                return []
+            unnamed = dialect_insert(connection)(queues).on_conflict_do_nothing()
+            await connection.execute(unnamed, [{**row, "name": name} for name in names])
+            wanted = select(queues.c.name).where(
+                queues.c.scope == entry.id, queues.c.name.in_(names), queues.c.made == 0
             )
-            rows = [
-                {"scope": entry.id, "name": name, "announced": 0, "settled": 0, "failed": 0}
-                for name in names
-                if name not in known
-            ]
-            if rows:
-                await connection.execute(insert(queues), rows)
+            return list(await connection.scalars(wanted))
+
+    @_uncut
+    async def queues_made(self, entry: ScopeEntry, names: Sequence[str]) -> bool:
+        """Note that the broker has these queues; False when the scope was deleted meanwhile, and nobody
+        knows of them."""
+        named = and_(queues.c.scope == entry.id, queues.c.name.in_(names))
+        async with self._begun() as connection:
+            if not await _stands(connection, entry):
+                return False
+            await connection.execute(update(queues).where(named).values(made=1))
+            return True
 
     @_uncut
     async def commit(
@@ -168,71 +167,60 @@ class Ledger:
         async with self._begun() as connection:
             if not await _check_owner(connection, entry, scope):
                 return LedgerChanges()
-            return await write_batch(connection, entry.id, batch)
+            return await write_batch(connection, entry.id, batch, self.claimant)
 
     @_uncut
-    async def name_more_queues(
-        self, entry: ScopeEntry, scope: QueueScope, names: Sequence[str]
-    ) -> None:
-        """Note queues as one who does not own the scope. Raises `QueueError` when it was deleted."""
+    async def entries(self, entry: ScopeEntry, ids: Sequence[str]) -> dict[str, LedgerEntry]:
+        """Return what is known of these messages; unknown ones are left out."""
+        found: dict[str, LedgerEntry] = {}
+        wanted = select(messages).where(among(entry.id))
         async with self._begun() as connection:
-            row = (await connection.execute(_named(scope).with_for_update())).one_or_none()
-            if row is None or row.id != entry.id:
-                raise ScopeGoneError(scope)
-            rows = [
-                {"scope": entry.id, "name": name, "announced": 0, "settled": 0, "failed": 0}
-                for name in sorted(names)
-            ]
-            await connection.execute(postgresql.insert(queues).on_conflict_do_nothing(), rows)
-
-    @_uncut
-    async def claim(self, entry: ScopeEntry, ids: Sequence[str], claimant: int) -> None:
-        """Note that one who does not own the scope handles messages that stand."""
-        async with self._begun() as connection:
-            await connection.execute(_standing(entry.id, ids).values(claimed=1, claimant=claimant))
-
-    @_uncut
-    async def unclaim(self, entry: ScopeEntry, ids: Sequence[str], claimant: int) -> None:
-        """Note that it handles them no more."""
-        mine = _standing(entry.id, ids).where(messages.c.claimant == claimant)
-        async with self._begun() as connection:
-            await connection.execute(mine.values(claimed=0, claimant=None))
+            for part in parts(ids):
+                for row in await connection.execute(wanted, {"ids": part}):
+                    claimant = row.claimant if row.claimed else None
+                    settled = row.state != STANDING
+                    found[row.message_id] = LedgerEntry(
+                        row.queue, settled, row.crashes, claimant, row.laps
+                    )
+        return found
 
     @_uncut
     async def note_lap(self, entry: ScopeEntry, message_id: str, laps: int) -> None:
-        """Note, as one who does not own the scope, that a message was replaced by its next attempt."""
-        async with self._begun() as connection:
-            await note_lap(connection, entry.id, message_id, laps)
-
-    @_uncut
-    async def entries(
-        self, entry: ScopeEntry, ids: Sequence[str], *, blame: bool = False
-    ) -> dict[str, LedgerEntry]:
-        """Return what is known of these messages; unknown ones are left out.
-
-        With `blame` those that a process claimed which is dead by now have one more in `crashes` from
-        here on: they came again, and are claimed by nobody any more.
-        """
-        found: dict[str, LedgerEntry] = {}
-        wanted = select(
-            messages.c.message_id,
-            messages.c.queue,
-            messages.c.state,
-            messages.c.crashes,
-            messages.c.laps,
-        ).where(
+        """Note that the broker has a message's next attempt: what comes of earlier ones is of no use."""
+        earlier = and_(
             messages.c.scope == entry.id,
-            messages.c.message_id.in_(bindparam("ids", expanding=True)),
+            messages.c.message_id == message_id,
+            messages.c.laps < laps,
         )
         async with self._begun() as connection:
-            for first in range(0, len(ids), IDS_PER_STATEMENT):
-                part = list(ids[first : first + IDS_PER_STATEMENT])
-                if blame and connection.dialect.name == "postgresql":
-                    await _blame(connection, entry.id, part)
-                for row in await connection.execute(wanted, {"ids": part}):
-                    settled = row.state != STANDING
-                    found[row.message_id] = LedgerEntry(row.queue, settled, row.crashes, row.laps)
-        return found
+            await connection.execute(update(messages).where(earlier).values(laps=laps))
+
+    @_uncut
+    async def claim(self, entry: ScopeEntry, message_id: str) -> None:
+        """Note that this process handles a message, whoever claimed it before."""
+        async with self._begun() as connection:
+            await claims.claim(connection, entry.id, [message_id], self.claimant)
+
+    @_uncut
+    async def unclaim(self, entry: ScopeEntry, ids: Sequence[str]) -> None:
+        """Note that this process does not handle messages any more."""
+        async with self._begun() as connection:
+            await claims.unclaim(connection, entry.id, ids, self.claimant)
+
+    @_uncut
+    async def count_crashes(
+        self, entry: ScopeEntry, claimed: Mapping[str, int]
+    ) -> Mapping[str, int | None]:
+        """Look at messages claimed by others: count one more crash for each whose claimant has ended, and
+        return how many it has then, None where somebody else has just seen to it. Those of the living are
+        left out."""
+        async with self._begun() as connection:
+            dead = await claims.dead_among(connection, set(claimed.values()), self.claimant)
+            if not dead:
+                return {}
+            left = [message_id for message_id, claimant in claimed.items() if claimant in dead]
+            counted = await claims.count_crashes_of(connection, entry.id, left, dead)
+            return {message_id: counted.get(message_id) for message_id in left}
 
     @_uncut
     async def let_go(self, entry: ScopeEntry) -> None:
@@ -241,8 +229,7 @@ class Ledger:
             mine = and_(scopes.c.id == entry.id, scopes.c.owner_epoch == entry.epoch)
             done = await connection.execute(update(scopes).where(mine).values(clean=1))
             if done.rowcount:
-                by_owner = _claimed(entry.id).where(messages.c.claimant.is_(None))
-                await connection.execute(by_owner.values(claimed=0))
+                await claims.unclaim_all(connection, entry.id, self.claimant)
 
     @_uncut
     async def doom(self, scope: QueueScope) -> tuple[int, list[str]] | None:
@@ -299,7 +286,7 @@ class Ledger:
     @asynccontextmanager
     async def _begun(self) -> AsyncIterator[AsyncConnection]:
         with _told_as_queue_trouble():
-            async with self.engine.begin() as connection:
+            async with self._engine.begin() as connection:
                 yield connection
 
 
@@ -323,33 +310,10 @@ def _named(scope: QueueScope) -> Select[Any]:
     )
 
 
-def _claimed(scope_id: int) -> Update:
-    return update(messages).where(messages.c.scope == scope_id, messages.c.claimed == 1)
-
-
-def _standing(scope_id: int, ids: Sequence[str]) -> Update:
-    return update(messages).where(
-        messages.c.scope == scope_id,
-        messages.c.message_id.in_(list(ids)),
-        messages.c.state == STANDING,
-    )
-
-
-async def _blame(connection: AsyncConnection, scope_id: int, ids: Sequence[str]) -> None:
-    """Count a crash for messages whose claimant is dead: the lock that it holds while it lives is free."""
-    claimed = _standing(scope_id, ids).where(messages.c.claimed == 1)
-    query = select(messages.c.claimant).where(
-        messages.c.scope == scope_id,
-        messages.c.message_id.in_(list(ids)),
-        messages.c.claimed == 1,
-        messages.c.claimant.is_not(None),
-    )
-    for claimant in sorted(set(await connection.scalars(query))):
-        if await connection.scalar(select(func.pg_try_advisory_xact_lock(claimant))):
-            theirs = claimed.where(messages.c.claimant == claimant)
-            await connection.execute(
-                theirs.values(claimed=0, claimant=None, crashes=messages.c.crashes + 1)
-            )
+async def _stands(connection: AsyncConnection, entry: ScopeEntry) -> bool:
+    """Keep others from deleting the scope until the transaction ends; False when it is being deleted."""
+    standing = select(scopes.c.id).where(scopes.c.id == entry.id, scopes.c.doomed == 0)
+    return await connection.scalar(standing.with_for_update()) is not None
 
 
 async def _check_owner(connection: AsyncConnection, entry: ScopeEntry, scope: QueueScope) -> bool:
@@ -370,6 +334,7 @@ async def _check_owner(connection: AsyncConnection, entry: ScopeEntry, scope: Qu
 
 async def _entry(connection: AsyncConnection, row: Row[Any]) -> ScopeEntry:
     counted = await connection.execute(select(queues).where(queues.c.scope == row.id))
+    rows = counted.all()
     return ScopeEntry(
         id=row.id,
         epoch=row.owner_epoch,
@@ -378,7 +343,7 @@ async def _entry(connection: AsyncConnection, row: Row[Any]) -> ScopeEntry:
         crashed=bool(row.crashed),
         boot=row.boot,
         counts={
-            found.name: QueueCount(found.announced, found.settled, found.failed)
-            for found in counted
+            found.name: QueueCount(found.announced, found.settled, found.failed) for found in rows
         },
+        made=frozenset(found.name for found in rows if found.made),
     )

@@ -1,7 +1,7 @@
-"""That a process lives, as others can see it: a session of PostgreSQL that holds a lock of the process's own.
+"""How others know that this process lives: a session of the ledger's database holds a lock of its number.
 
-The lock goes with the process, however it ends. When only the session was lost it is taken again; in
-between the process looks dead to whoever asks.
+The lock goes with the session, however the process ends. When only the session is lost it is taken again with
+the same number, as soon as the database answers.
 """
 
 from __future__ import annotations
@@ -15,68 +15,90 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from factflow_foundation import logs
+from factflow_protocols.errors import QueueUnavailableError
 
-LOOK_SECONDS = 10.0
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+RETRY_SECONDS = 0.5
+CLOSE_SECONDS = 5.0
+_SETTINGS = (
+    "SET idle_session_timeout = 0",
+    # A machine that vanished is noticed within a minute or so.
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 3",
+)
 
 log = logs.logger(__name__)
 
 
 class Presence:
-    """Shown from `show` to `close`; `number` is what others ask for."""
+    """Told from `start` to `close`. With a ledger in SQLite there is one process, number 0, and nothing to
+    tell."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.number = secrets.randbits(62)
+        self.shared = engine.dialect.name == "postgresql"
+        """Whether other processes can have this ledger too."""
+        self.claimant = secrets.randbits(62) + 1 if self.shared else 0
         self._engine = engine
         self._connection: AsyncConnection | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
 
-    async def show(self) -> None:
-        """Take the lock and keep it; later calls return at once. Raises SQLAlchemyError and OSError."""
-        if self._task is None:
-            await self._take()
-            self._task = asyncio.create_task(self._keep(), name="presence")
+    async def start(self) -> None:
+        """Be there from now on. Raises `QueueUnavailableError`."""
+        if not self.shared or self._keeper is not None:
+            return
+        try:
+            await self._enter()
+        except (SQLAlchemyError, OSError) as error:
+            raise QueueUnavailableError(
+                f"the ledger of the queues cannot be used now: {getattr(error, 'orig', None) or error}",
+                hint="see to its database; it is tried again",
+            ) from error
+        self._keeper = asyncio.create_task(self._keep(), name="presence")
 
     async def close(self) -> None:
-        """Let go of it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await self._drop()
+        """Be gone."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._leave()
 
-    async def _take(self) -> None:
+    # -- inside
+
+    async def _keep(self) -> None:
+        while True:
+            await self._lost.wait()
+            await self._leave()
+            try:
+                await self._enter()
+            except (SQLAlchemyError, OSError) as error:
+                log.info("not present", reason=str(getattr(error, "orig", None) or error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _enter(self) -> None:
         connection = await self._engine.connect()
         try:
-            connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(
-                text("SELECT pg_advisory_lock(:number)"), {"number": self.number}
-            )
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            driver = (await connection.get_raw_connection()).driver_connection
+            await connection.run_sync(lambda one: one.detach())  # the pool has another one instead
+            for setting in _SETTINGS:
+                await connection.execute(text(setting))
+            taken = text("SELECT pg_advisory_lock(:number)")
+            await connection.execute(taken, {"number": self.claimant})
+            self._lost.clear()
+            if driver is None or driver.is_closed():
+                self._lost.set()
+            else:
+                driver.add_termination_listener(lambda _: self._lost.set())
         except BaseException:
-            await connection.invalidate()
-            await connection.close()
+            self._connection = connection
+            await self._leave()
             raise
         self._connection = connection
 
-    async def _keep(self) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                if self._connection is None:
-                    await self._take()
-                    pause = FIRST_PAUSE
-                else:
-                    await asyncio.sleep(LOOK_SECONDS)
-                    await self._connection.execute(text("SELECT 1"))
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("presence is lost for now", reason=str(error))
-                await self._drop()
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-
-    async def _drop(self) -> None:
+    async def _leave(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(SQLAlchemyError, OSError):
-                await connection.invalidate()  # the session has the lock, so it has to end
-                await connection.close()
+            with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await connection.close()

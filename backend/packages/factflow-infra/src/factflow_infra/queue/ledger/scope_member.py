@@ -1,102 +1,130 @@
-"""One who takes part in a scope that another process owns: looks messages up and claims them, counts nothing.
+"""Who takes part in a scope that another process owns: it reads the ledger, and writes there only what it
+handles.
 
-What settles goes to the owner through the broker. Which settles are on their way is known here for the
-latest ones only: a message that comes again after that is found in the ledger.
+Counts are the owner's, read once a second at most and only while somebody wants to know them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
-from factflow_infra.queue.ledger.batch import Announced, LedgerEntry, QueueCount, ScopeEntry
+from factflow_infra.queue.ledger.batch import QueueCount, ScopeEntry
 from factflow_infra.queue.ledger.ledger import Ledger
+from factflow_infra.queue.ledger.scope_part import ScopePart
+from factflow_protocols.errors import QueueUnavailableError
 from factflow_protocols.queue import Delivery, QueueScope
 
-MOST_UNDER_WAY = 20_000
+FRESH_SECONDS = 1.0
+"""How old the counts may be that somebody decides by."""
+MOST_REMEMBERED = 20_000
+"""Settles of this process that are known without the ledger, which may not have the newest ones yet."""
+ANNOUNCE_SECONDS = 15.0
+"""How long the owner may take to announce what a member publishes; without one it is never done."""
+_FIRST_LOOK, _LAST_LOOK = 0.01, 0.25
 
 
-class ScopeMember:
-    """What a scope's queues ask for in a process that does not own it; as `ScopeOwner` for the rest.
+class ScopeMember(ScopePart):
+    """One scope, from its joining in this process until it is left."""
 
-    Its methods raise `QueueUnavailableError`.
-    """
+    def __init__(self, ledger: Ledger, scope: QueueScope, entry: ScopeEntry) -> None:
+        super().__init__(ledger, scope, entry)
+        self._settled: dict[str, None] = {}
+        self._read_at = asyncio.get_running_loop().time()
+        self._reading: asyncio.Task[None] | None = None
 
-    def __init__(self, ledger: Ledger, scope: QueueScope, entry: ScopeEntry, claimant: int) -> None:
-        self.scope = scope
-        self.entry = entry
-        self._ledger = ledger
-        self._claimant = claimant
-        self._counts: Mapping[str, QueueCount] = dict(entry.counts)
-        self._under_way: dict[str, None] = {}
-
-    @property
-    def queues(self) -> list[str]:
-        """Return the queues that were named when counts were last read."""
-        return list(self._counts)
+    # -- what it knows
 
     def standing(self, queue: str) -> int:
-        """Return how many messages of a queue had not settled when counts were last read."""
-        count = self._counts.get(queue)
-        return 0 if count is None else max(count.announced - count.settled, 0)
+        """Return how many messages of a queue were not settled when that was last read."""
+        self._keep_fresh()
+        count = self._counts.get(queue, QueueCount())
+        return max(count.announced - count.settled, 0)
 
-    async def refresh(self) -> None:
-        """Read the counts."""
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Read the counts again and again from now on, and have `changed` called each time."""
+        end = super().watch(changed)
+        self._keep_fresh()
+        return end
+
+    async def find(self) -> ScopeEntry | None:
+        """Return the scope as it stands now, None when it was deleted."""
         entry = await self._ledger.find(self.scope)
-        if entry is not None:
-            self._counts = entry.counts
+        if entry is None or entry.id != self.entry.id:
+            return None
+        self._counts = dict(entry.counts)
+        self._read_at = asyncio.get_running_loop().time()
+        return entry
 
-    def claims(self, delivery: Delivery) -> bool:
-        """Tell whether a message's claim is written down: when somebody had it in hand before."""
-        return delivery.repeat
+    async def announced(self, ids: Sequence[str]) -> None:
+        """Wait until the owner has announced messages. Raises `QueueUnavailableError` when it does not."""
+        missing, pause = set(ids), _FIRST_LOOK
+        try:
+            async with asyncio.timeout(ANNOUNCE_SECONDS):
+                while missing:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LAST_LOOK)
+                    missing -= (await self._ledger.entries(self.entry, list(missing))).keys()
+        except TimeoutError as error:
+            raise QueueUnavailableError(
+                f"no server takes in what is published for execution {self.scope.execution_id}",
+                hint="see to the server that runs it, or start one; it is tried again",
+            ) from error
+
+    # -- settles
 
     def under_way(self, message_id: str) -> bool:
-        """Tell whether a message's settle was handed to the broker here, not long ago."""
-        return message_id in self._under_way
+        """Tell whether a message was settled here; the oldest of very many are forgotten."""
+        return message_id in self._settled
 
-    def settling(self, message_id: str, queue: str) -> None:  # noqa: ARG002 - as its owner has it
+    def settling(self, message_id: str, queue: str) -> None:  # noqa: ARG002 - the owner counts by queue
         """Note that a message's settle is on its way."""
-        self._under_way[message_id] = None
-        while len(self._under_way) > MOST_UNDER_WAY:
-            del self._under_way[next(iter(self._under_way))]
+        self._settled[message_id] = None
+        if len(self._settled) > MOST_REMEMBERED:
+            del self._settled[next(iter(self._settled))]
 
     def not_settling(self, message_id: str) -> None:
         """Note that it will have to be sent again."""
-        self._under_way.pop(message_id, None)
+        self._settled.pop(message_id, None)
 
-    async def known(self, announced: Sequence[Announced]) -> Mapping[str, LedgerEntry]:
-        """Return those of the messages that the owner knows already."""
-        return await self.entries([one.message_id for one in announced])
+    # -- claims
+
+    def to_be_claimed(self, delivery: Delivery) -> bool:
+        """Claim only what may have been handled before: the first end of a process blames nobody."""
+        return delivery.repeat
 
     async def claim(self, message_id: str) -> None:
-        """Note that a message is being handled here."""
-        await self._ledger.claim(self.entry, [message_id], self._claimant)
+        """Note that a message is being handled."""
+        await self._ledger.claim(self.entry, message_id)
 
-    async def unclaim(self, message_id: str) -> None:
-        """Note that it is not handled any more."""
-        await self._ledger.unclaim(self.entry, [message_id], self._claimant)
+    async def unclaim(self, ids: Sequence[str]) -> None:
+        """Note that messages are not handled here any more."""
+        await self._ledger.unclaim(self.entry, ids)
 
-    async def note_lap(self, message_id: str, laps: int) -> None:
-        """Note that a message was replaced by its next attempt, which is the `laps`-th to be."""
-        await self._ledger.note_lap(self.entry, message_id, laps)
-
-    async def name_queues(self, names: Iterable[str]) -> None:
-        """Note queues that are about to be made, so that they are deleted with the scope."""
-        await self._ledger.name_more_queues(self.entry, self.scope, list(names))
-
-    async def entries(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
-        """Look messages up; one whose settle is under way counts as settled."""
-        under_way = [message_id for message_id in ids if message_id in self._under_way]
-        found = await self._ledger.entries(self.entry, ids, blame=True)
-        for message_id in under_way:
-            entry = found.get(message_id)
-            crashes = 0 if entry is None else entry.crashes
-            queue = "" if entry is None else entry.queue
-            found[message_id] = LedgerEntry(queue, settled=True, crashes=crashes)
-        return found
-
-    async def caught_up(self, seconds: float) -> bool:  # noqa: ARG002 - as its owner has it
-        """Return at once: what settled is the owner's to know."""
-        return True
+    # -- the end
 
     def end(self) -> None:
-        """Return: nobody waits here for the end of a scope."""
+        """Read no more."""
+        self._watchers.clear()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    # -- inside
+
+    def _keep_fresh(self) -> None:
+        """Have the counts read when they are old, and again and again while somebody watches them."""
+        old = asyncio.get_running_loop().time() - self._read_at > FRESH_SECONDS
+        if (old or self._watchers) and (self._reading is None or self._reading.done()):
+            self._reading = asyncio.create_task(self._read(), name="queue counts")
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                await self.find()
+            except QueueUnavailableError:
+                pass  # what was known stays; whoever settles or publishes is told
+            else:
+                self._tell_watchers()
+            if not self._watchers:
+                return
+            await asyncio.sleep(FRESH_SECONDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from factflow_foundation.crash_points import reach
@@ -23,6 +23,7 @@ from factflow_infra.queue.ledger.batch import (
     Settled,
 )
 from factflow_infra.queue.ledger.ledger import Ledger
+from factflow_infra.queue.ledger.scope_part import ScopePart
 from factflow_infra.queue.ledger.tables import PUBLISHER_ENDED, PUBLISHER_NONE
 from factflow_protocols.queue import Delivery, Progress, QueueScope
 
@@ -44,7 +45,7 @@ class _Request:
         self.rows = len(batch.announced) + len(batch.settled) + children
 
 
-class ScopeOwner:
+class ScopeOwner(ScopePart):
     """One scope, from its opening in this process until it is deleted or let go.
 
     What its methods return is committed. They raise `QueueUnavailableError`, and `ScopeTakenOverError`
@@ -52,13 +53,10 @@ class ScopeOwner:
     """
 
     def __init__(self, ledger: Ledger, scope: QueueScope, entry: ScopeEntry) -> None:
-        self.scope = scope
-        self.entry = entry
+        super().__init__(ledger, scope, entry)
         self.crashed = entry.crashed
         self.cursor = entry.cursor
         self.publisher = entry.publisher
-        self._ledger = ledger
-        self._counts: dict[str, QueueCount] = dict(entry.counts)
         self._total = QueueCount()
         for count in self._counts.values():
             self._total.add(count)
@@ -79,11 +77,6 @@ class ScopeOwner:
         total = self._total
         return Progress(total.announced + has, total.settled + ended, total.failed)
 
-    @property
-    def queues(self) -> list[str]:
-        """Return every queue that messages were announced for."""
-        return list(self._counts)
-
     def standing(self, queue: str) -> int:
         """Return how many messages of a queue are not settled, those whose settle is under way left out."""
         count = self._counts.get(queue)
@@ -102,10 +95,6 @@ class ScopeOwner:
         finally:
             if waiter in self._drained:
                 self._drained.remove(waiter)
-
-    def claims(self, delivery: Delivery) -> bool:  # noqa: ARG002 - as a member has it
-        """Tell whether a message's claim is written down: from the scope's first crash on."""
-        return self.crashed
 
     # -- settles between their publishing and their commit
 
@@ -151,8 +140,8 @@ class ScopeOwner:
         }
 
     async def settle(self, settled: Sequence[Settled], announced: Sequence[Announced] = ()) -> None:
-        """Take in settles, each with what it announces, and what was announced besides, as one act."""
-        await self._submit(LedgerBatch(settled=list(settled), announced=list(announced)))
+        """Take in settles, each with what it announces, and what is announced besides, as one act."""
+        await self._submit(LedgerBatch(announced=list(announced), settled=list(settled)))
         for one in settled:
             self.not_settling(one.message_id)
 
@@ -167,34 +156,22 @@ class ScopeOwner:
         self.publisher = state
         self._tell_if_drained()
 
+    def to_be_claimed(self, delivery: Delivery) -> bool:
+        """Claim everything from the first crash on; before it what came again, where others take part and
+        may have ended with it in hand."""
+        return self.crashed or (delivery.repeat and self._ledger.claimant != 0)
+
     async def claim(self, message_id: str) -> None:
         """Note that a message is being handled."""
         await self._submit(LedgerBatch(claimed=[message_id]))
 
-    async def unclaim(self, message_id: str) -> None:
-        """Note that it is not handled any more."""
-        await self._submit(LedgerBatch(unclaimed=[message_id]))
-
-    async def note_lap(self, message_id: str, laps: int) -> None:
-        """Note that a message was replaced by its next attempt, which is the `laps`-th to be."""
-        await self._submit(LedgerBatch(laps={message_id: laps}))
-
-    async def name_queues(self, names: Iterable[str]) -> None:
-        """Note queues that are about to be made, so that they are deleted with the scope."""
-        await self._ledger.name_queues(self.entry, self.scope, list(names))
-
-    async def entries(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
-        """Look messages up; one whose settle is under way counts as settled."""
-        under_way = [message_id for message_id in ids if message_id in self._under_way]
-        found = await self._ledger.entries(self.entry, ids, blame=True)
-        for message_id in under_way:
-            entry = found.get(message_id)
-            if entry is not None:
-                found[message_id] = LedgerEntry(entry.queue, settled=True, crashes=entry.crashes)
-        return found
+    async def unclaim(self, ids: Sequence[str]) -> None:
+        """Note that messages are not handled here any more."""
+        await self._submit(LedgerBatch(unclaimed=list(ids)))
 
     def end(self) -> None:
         """End all waiting, with `asyncio.CancelledError`."""
+        self._watchers.clear()
         for waiter in self._drained:
             waiter.cancel()
         self._drained.clear()
@@ -254,7 +231,6 @@ class ScopeOwner:
             whole.settled += batch.settled
             whole.claimed += batch.claimed
             whole.unclaimed += batch.unclaimed
-            whole.laps |= batch.laps
             whole.publisher = batch.publisher if batch.publisher is not None else whole.publisher
             whole.cursor = batch.cursor if batch.cursor is not None else whole.cursor
         reach("queue.ledger.before")
@@ -266,6 +242,8 @@ class ScopeOwner:
         for queue, count in changes.counts.items():
             self._counts.setdefault(queue, QueueCount()).add(count)
             self._total.add(count)
+        if changes.counts:
+            self._tell_watchers()
         self._tell_if_drained()
 
     def _tell_if_drained(self) -> None:

@@ -46,6 +46,7 @@ queues = Table(
     Column("announced", BigInteger, nullable=False),
     Column("settled", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
+    Column("made", SmallInteger, nullable=False, server_default="1"),  # 0 until the broker has it
 )
 
 messages = Table(
@@ -55,8 +56,10 @@ messages = Table(
     Column("message_id", String(255), primary_key=True),
     Column("queue", String(200), nullable=False),
     Column("state", SmallInteger, nullable=False),  # STANDING, SETTLED, FAILED
-    Column("claimed", SmallInteger, nullable=False),  # 1 while it is handled, in a crashed scope
+    Column("claimed", SmallInteger, nullable=False),  # 1 while it is handled, where that is counted
+    Column("claimant", BigInteger, nullable=False, server_default="0"),  # who claimed it last
     Column("crashes", SmallInteger, nullable=False),  # unclean ends that found it claimed
-    Column("laps", SmallInteger, nullable=False, server_default="0"),  # attempts that replaced it
-    Column("claimant", BigInteger),  # who claimed it without owning the scope; NULL: its owner
+    Column(
+        "laps", SmallInteger, nullable=False, server_default="0"
+    ),  # attempts that gave way to the next
 )

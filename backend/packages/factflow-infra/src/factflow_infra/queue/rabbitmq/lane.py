@@ -76,7 +76,7 @@ class Hand:
 class Checks(Protocol):
     """What a lane asks of its scope."""
 
-    async def entries(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
+    async def came_again(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Look messages up in the ledger."""
         ...
 
@@ -241,7 +241,7 @@ class BrokerLane:
         if asked:
             # Without an answer they are handled as repeats: each finds its records, and no harm is done.
             with contextlib.suppress(QueueUnavailableError):
-                known = await self._checks.entries(asked)
+                known = await self._checks.came_again(asked)
         for key in list(self._checking):
             one = self._checking.get(key)
             if one is None:
@@ -250,7 +250,7 @@ class BrokerLane:
             if entry is not None:
                 one.crashes = entry.crashes
             if entry is not None and (entry.settled or entry.laps > one.lap):
-                self._later(acknowledge(one.message))  # it ended, or its next attempt is there
+                self._later(acknowledge(one.message))  # it has ended, or its next attempt is there
             elif await self._is_due(one) and self._checking.get(key) is one:
                 hand = self.hands.get(key)
                 if hand is not None:

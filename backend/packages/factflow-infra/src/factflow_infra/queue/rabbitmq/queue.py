@@ -2,26 +2,25 @@
 
 The broker holds messages, the ledger says what was announced and what settled. Different from the embedded
 queue, a message may come twice: then it comes as a repeat, and never once the ledger knows that it settled.
-After an unclean end only what the broker had handed out is a repeat.
+After an unclean end only what the broker had handed out is a repeat. A scope has one owner, which opened it,
+and any number of members, which joined it; members need a ledger in PostgreSQL.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
+from factflow_infra.queue import refusals
 from factflow_infra.queue.consumer import QueueConsumer
-from factflow_infra.queue.ledger import Ledger, ScopeMember, ScopeOwner
-from factflow_infra.queue.ledger.batch import QueueCount, ScopeEntry
-from factflow_infra.queue.ledger.ledger import ScopeGoneError
-from factflow_infra.queue.ledger.presence import Presence
+from factflow_infra.queue.ledger import Ledger, Presence, ScopeMember, ScopeOwner
+from factflow_infra.queue.ledger.batch import ScopeEntry
 from factflow_infra.queue.ledger.tables import (
     PUBLISHER_ENDED,
     PUBLISHER_NONE,
@@ -30,7 +29,7 @@ from factflow_infra.queue.ledger.tables import (
 from factflow_infra.queue.rabbitmq import naming
 from factflow_infra.queue.rabbitmq.scope import BrokerScope
 from factflow_infra.queue.rabbitmq.session import BrokerSession
-from factflow_protocols.errors import QueueError, QueueUnavailableError
+from factflow_protocols.errors import QueueUnavailableError
 from factflow_protocols.queue import (
     PREFETCH,
     Delivery,
@@ -61,14 +60,15 @@ class RabbitQueue:
         self, url: str, ledger: AsyncEngine, clock: Clock | None = None, *, boot: str | None = None
     ) -> None:
         self._session = BrokerSession(url)
-        self._ledger = Ledger(ledger)
         self._presence = Presence(ledger)
+        self._ledger = Ledger(ledger, self._presence.claimant)
         self._clock = clock or SystemClock()
         self._boot = boot
         self._scopes: dict[QueueScope, BrokerScope] = {}
         self._opening = asyncio.Lock()
         self._started = False
         self._starting = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._clearing: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -84,6 +84,7 @@ class RabbitQueue:
         async with self._starting:
             if not self._started:
                 await self._ledger.start()
+                await self._presence.start()
                 await self._session.start()
                 self._started = True
                 self._clearing = asyncio.create_task(self._clear(), name="queue deletions")
@@ -92,54 +93,35 @@ class RabbitQueue:
         """Make the scope known and own it, or find it as it was left; return its progress."""
         await self.start()
         async with self._opening:
-            state = self._scopes.get(scope)
-            if state is None:
-                entry = await self._ledger.open(scope, publisher=publisher, boot=self._boot)
-                owner = ScopeOwner(self._ledger, scope, entry)
-                state = BrokerScope(self._session, owner, self._clock.now)
-                try:
-                    await state.start()
-                except BaseException:
-                    await state.end()
-                    with contextlib.suppress(QueueUnavailableError):
-                        await owner.let_go()
-                    raise
-                self._scopes[scope] = state
-            elif publisher and self._owned(state).publisher == PUBLISHER_NONE:
-                await self._owned(state).set_publisher(PUBLISHER_OPEN)
-        return self._owned(state).progress
+            owner = self._owner(scope)
+            if owner is None:
+                await self.leave(scope)
+                owner = await self._own(scope, publisher=publisher)
+            elif publisher and owner.publisher == PUBLISHER_NONE:
+                await owner.set_publisher(PUBLISHER_OPEN)
+        return owner.progress
 
     async def join(self, scope: QueueScope) -> None:
-        """Take part in a scope that another process opened. Raises `QueueError` when nobody did, or when
-        the ledger is a file of this process's own."""
+        """Take part in a scope that another process opened, until it is left or deleted."""
         await self.start()
+        if not self._presence.shared:
+            raise refusals.ledger_not_shared()
         async with self._opening:
             if scope in self._scopes:
                 return
             entry = await self._ledger.find(scope)
             if entry is None:
-                raise ScopeGoneError(scope)
-            await self._show_presence()
-            member = ScopeMember(self._ledger, scope, entry, self._presence.number)
+                raise refusals.no_queues(scope)
+            member = ScopeMember(self._ledger, scope, entry)
             state = BrokerScope(self._session, member, self._clock.now)
-            try:
-                await state.start()
-            except BaseException:
-                await state.end()
-                raise
+            state.on_gone = lambda: self._leave_later(state)
             self._scopes[scope] = state
 
     async def leave(self, scope: QueueScope) -> None:
-        """Take part no more, or own it no more: what is in hand goes back to the broker."""
+        """Take no more part in a scope, joined or owned; what is in hand goes back to the others."""
         state = self._scopes.pop(scope, None)
         if state is not None:
             await self._let_go(state)
-
-    async def refresh(self, scope: QueueScope) -> None:
-        """Bring the depths of a joined scope up to date."""
-        state = self._scopes.get(scope)
-        if state is not None and isinstance(state.owner, ScopeMember):
-            await state.owner.refresh()
 
     def subscribe(
         self, scope: QueueScope, queue: str, *, prefetch: int = PREFETCH
@@ -154,29 +136,28 @@ class RabbitQueue:
     ) -> None:
         """Announce and enqueue; `cursor` is kept once the broker has confirmed all of them."""
         await self.start()
-        await _whole(self._known(scope).publish(messages, cursor))
+        state = self._known(scope)
+        if cursor is not None and state.owner is None:
+            raise refusals.not_owned(scope)
+        await _whole(state.publish(messages, cursor))
 
     async def publisher_cursor(self, scope: QueueScope) -> int:
         """Return the position kept by the last `publish(cursor=…)`, 0 when there is none."""
         await self.start()
-        state = self._scopes.get(scope)
-        return 0 if state is None else self._owned(state).cursor
+        owner = self._owner(scope)
+        return 0 if owner is None else owner.cursor
 
     async def end_publishing(self, scope: QueueScope) -> None:
         """Settle the publisher; without one, or repeated, it changes nothing."""
         await self.start()
-        state = self._scopes.get(scope)
-        if state is None:
-            return
-        owner = self._owned(state)
-        if owner.publisher == PUBLISHER_OPEN:
+        owner = self._owner(scope)
+        if owner is not None and owner.publisher == PUBLISHER_OPEN:
             await _whole(owner.set_publisher(PUBLISHER_ENDED))
 
     async def claim(self, delivery: Delivery) -> None:
-        """Note that the message's handling begins; costs nothing before the scope's first crash, nor, where
-        the scope is another's, for a message that comes for the first time."""
+        """Note that the message's handling begins; costs nothing for a fresh one before a crash."""
         state = self._scopes.get(delivery.scope)
-        if state is not None and state.owner.claims(delivery):
+        if state is not None and state.part.to_be_claimed(delivery):
             await _whole(state.claim(delivery))
 
     async def settle(
@@ -187,14 +168,14 @@ class RabbitQueue:
         await self.start()
         state = self._scopes.get(delivery.scope)
         if state is not None:
-            await _whole(state.settle(delivery, children, failed=failed))
+            await self._unless_gone(state, state.settle(delivery, children, failed=failed))
 
     async def put_back(self, delivery: Delivery, body: bytes, not_before: float) -> None:
         """Replace the message by its next attempt; one that is not in hand stays as it is."""
         await self.start()
         state = self._scopes.get(delivery.scope)
         if state is not None:
-            await _whole(state.put_back(delivery, body, not_before))
+            await self._unless_gone(state, state.put_back(delivery, body, not_before))
 
     async def release(self, delivery: Delivery) -> None:
         """Give the message back untouched; one that is not in hand stays as it is."""
@@ -207,34 +188,36 @@ class RabbitQueue:
         """Return the scope's counts, with all that was settled here before; an unknown scope has none.
 
         Asked about an unknown scope it raises `QueueUnavailableError` while broker or ledger do not
-        answer; the counts of a known one are in memory.
+        answer; the counts of an owned one are in memory. A member tells what its owner has taken in.
         """
         await self.start()
-        state = self._scopes.get(scope)
-        if state is None:
+        owner = self._owner(scope)
+        if owner is None:
             self._session.check_consuming()
-            await self._ledger.find(scope)
-            return _NOTHING
-        await state.owner.caught_up(SEEN_SECONDS)
-        return self._owned(state).progress
+            entry = await self._ledger.find(scope)
+            return entry.progress if entry is not None and scope in self._scopes else _NOTHING
+        await owner.caught_up(SEEN_SECONDS)
+        return owner.progress
 
     async def find(self, scope: QueueScope) -> Progress | None:
         """Return the progress of a scope that was opened before; None when it was deleted, when the broker
         lost one of its queues, or when the machine went down under it and `boot` tells so. What is left of
         a lost one is deleted."""
         await self.start()
-        state = self._scopes.get(scope)
-        if state is not None:
-            return self._owned(state).progress
+        owner = self._owner(scope)
+        if owner is not None:
+            return owner.progress
         entry = await self._ledger.find(scope)
         if entry is None:
             return None
+        if scope in self._scopes:
+            return entry.progress  # others see to it
         if entry.boot not in {None, self._boot} or not await self._all_there(scope, entry):
             await self.delete(
                 scope
             )  # nobody will ask for it again: its execution goes on in new queues
             return None
-        return _progress(entry)
+        return entry.progress
 
     async def scopes(self) -> Sequence[QueueScope]:
         """Return the scopes that were opened and not deleted, whoever owns them."""
@@ -249,8 +232,9 @@ class RabbitQueue:
         state = self._scopes.get(scope)
         if state is None:
             return await self._find_closed(scope, message_id)
-        await state.owner.caught_up(SEEN_SECONDS)
-        entry = (await state.owner.entries([message_id])).get(message_id)
+        if state.owner is not None:
+            await state.owner.caught_up(SEEN_SECONDS)
+        entry = (await state.part.entries([message_id])).get(message_id)
         if entry is None:
             return None
         if entry.settled:
@@ -262,13 +246,21 @@ class RabbitQueue:
         deleted or the queue closed meanwhile."""
         await self.start()
         state = self._scopes.get(scope)
-        return _NOTHING if state is None else await self._owned(state).drained()
+        if state is None:
+            return _NOTHING
+        if state.owner is None:
+            raise refusals.not_owned(scope)
+        return await state.owner.drained()
 
     def depths(self, scope: QueueScope) -> Mapping[str, QueueDepth]:
         """Return what stands in each queue of the scope. What other processes have in hand counts as
-        ready."""
+        ready. A member's knowledge is a second old, or older when nobody asked for long."""
         state = self._scopes.get(scope)
         return {} if state is None else state.depths()
+
+    def watch(self, scope: QueueScope, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have `changed` called when it is known that depths have changed; return what ends that."""
+        return self._known(scope).part.watch(changed)
 
     async def delete(self, scope: QueueScope) -> None:
         """Forget the scope: queues at the broker first, then its rows. What is cut off on the way is
@@ -298,41 +290,20 @@ class RabbitQueue:
         if self._clearing is not None:
             self._clearing.cancel()
             await asyncio.gather(self._clearing, return_exceptions=True)
-        for state in self._scopes.values():
+        for state in list(self._scopes.values()):
             await self._let_go(state)
+        await asyncio.gather(*self._leaving)
         await self._session.close()
         await self._presence.close()
 
     @staticmethod
     async def _let_go(state: BrokerScope) -> None:
+        if state.owner is None:
+            await state.leave()
+            return
         await state.end()
-        if isinstance(state.owner, ScopeOwner):
-            with contextlib.suppress(QueueUnavailableError):  # then its next owner finds it unclean
-                await state.owner.let_go()
-
-    @staticmethod
-    def _owned(state: BrokerScope) -> ScopeOwner:
-        """Return the owner of a scope that is owned here."""
-        if isinstance(state.owner, ScopeOwner):
-            return state.owner
-        raise QueueError(
-            f"execution {state.owner.scope.execution_id} is another server's: it is only joined here",
-            hint="ask the server that runs it",
-        )
-
-    async def _show_presence(self) -> None:
-        if self._ledger.engine.dialect.name != "postgresql":
-            raise QueueError(
-                "the queues' ledger is a file of this process's own: others cannot join",
-                hint="set FACTFLOW_DATABASE_URL to a PostgreSQL that all of them have",
-            )
-        try:
-            await self._presence.show()
-        except (SQLAlchemyError, OSError) as error:
-            raise QueueUnavailableError(
-                f"the ledger of the queues cannot be used now: {error}",
-                hint="see to its database; it is tried again",
-            ) from error
+        with contextlib.suppress(QueueUnavailableError):  # then its next owner finds it unclean
+            await state.owner.let_go()
 
     async def _clear(self) -> None:
         """Finish the deletions that an earlier run left; what fails now is left to the next one."""
@@ -345,11 +316,45 @@ class RabbitQueue:
     def _known(self, scope: QueueScope) -> BrokerScope:
         state = self._scopes.get(scope)
         if state is None:
-            raise QueueError(
-                f"execution {scope.execution_id} has no queues in generation {scope.generation}",
-                hint="they are made when the execution starts and go when it ends",
-            )
+            raise refusals.no_queues(scope)
         return state
+
+    def _owner(self, scope: QueueScope) -> ScopeOwner | None:
+        """Return a scope's owner if it is this process."""
+        state = self._scopes.get(scope)
+        return None if state is None else state.owner
+
+    async def _own(self, scope: QueueScope, *, publisher: bool) -> ScopeOwner:
+        entry = await self._ledger.open(scope, publisher=publisher, boot=self._boot)
+        owner = ScopeOwner(self._ledger, scope, entry)
+        state = BrokerScope(self._session, owner, self._clock.now)
+        try:
+            await state.start(owner)
+        except BaseException:
+            await state.end()
+            with contextlib.suppress(QueueUnavailableError):
+                await owner.let_go()
+            raise
+        self._scopes[scope] = state
+        return owner
+
+    async def _unless_gone(self, state: BrokerScope, act: Awaitable[None]) -> None:
+        """Do what ends a handling; nothing when a member's scope was deleted by others meanwhile."""
+        try:
+            await _whole(act)
+        except QueueUnavailableError:
+            if state.member is None or await state.member.find() is not None:
+                raise
+            state.on_gone()
+
+    def _leave_later(self, state: BrokerScope) -> None:
+        """Leave a scope that was deleted by others."""
+        scope = state.part.scope
+        if self._scopes.get(scope) is state:
+            log.info("joined queues were deleted", execution=scope.execution_id)
+            task = asyncio.create_task(self.leave(scope), name="leave queues")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     async def _find_closed(self, scope: QueueScope, message_id: str) -> MessagePlace | None:
         """Find a message of a scope that nobody opened here."""
@@ -368,7 +373,7 @@ class RabbitQueue:
         from aio_pika.exceptions import ChannelNotFoundEntity
 
         async with self._session.lent_channel() as channel:
-            for name in entry.counts:
+            for name in entry.made:
                 try:
                     await channel.get_queue(naming.broker_name(scope, name), ensure=True)
                 except ChannelNotFoundEntity:
@@ -382,11 +387,3 @@ async def _whole(act: Awaitable[T]) -> T:
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     result: T = await asyncio.shield(task)
     return result
-
-
-def _progress(entry: ScopeEntry) -> Progress:
-    total = QueueCount()
-    for count in entry.counts.values():
-        total.add(count)
-    has, ended = entry.publisher != PUBLISHER_NONE, entry.publisher == PUBLISHER_ENDED
-    return Progress(total.announced + has, total.settled + ended, total.failed)

@@ -7,6 +7,7 @@ before the settle event, the event before the acknowledgement, the copy before t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -16,58 +17,76 @@ from typing import Any
 
 from factflow_foundation.crash_points import reach
 from factflow_infra.queue.consumer import QueueConsumer
-from factflow_infra.queue.ledger import ScopeMember, ScopeOwner, Settled
+from factflow_infra.queue.ledger import ScopeMember, ScopeOwner, ScopePart, Settled
 from factflow_infra.queue.ledger.batch import Announced, LedgerEntry
 from factflow_infra.queue.rabbitmq import naming, settle_event
 from factflow_infra.queue.rabbitmq.lane import LAP, NOT_BEFORE, REPEAT, Arrived, BrokerLane, Hand
 from factflow_infra.queue.rabbitmq.session import BrokerSession, Outbound
 from factflow_infra.queue.rabbitmq.settle_consumer import SettleConsumer
 from factflow_infra.queue.rabbitmq.subscription import Subscription
+from factflow_infra.queue.rabbitmq.waits import Waits
+from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import Delivery, MessagePlace, OutgoingMessage, QueueDepth
 
 CATCH_UP_SECONDS = 5.0
-MOST_WAITING = 2_000
-"""Messages sent to wait that are remembered, for whoever asks for one."""
 
 
 class BrokerScope:
-    """For its owner, and for those who take part without owning it.
+    """`part` is what this process has to do with the scope. The methods raise `QueueUnavailableError` when
+    broker or ledger do not answer; done again, what was done of them changes nothing."""
 
-    Its methods raise `QueueUnavailableError` when broker or ledger do not answer; done again, what was
-    done of them changes nothing.
-    """
-
-    def __init__(
-        self, session: BrokerSession, owner: ScopeOwner | ScopeMember, now: Callable[[], float]
-    ) -> None:
-        self.owner = owner
+    def __init__(self, session: BrokerSession, part: ScopePart, now: Callable[[], float]) -> None:
+        self.part = part
+        self.on_gone: Callable[[], None] = _nothing
+        """Called when a member finds that the scope was deleted."""
         self._session = session
-        self._scope = owner.scope
+        self._scope = part.scope
         self._now = now
-        self._names = set(owner.entry.counts)
+        self._names = set(part.entry.made)
         self._naming = asyncio.Lock()
         self._lanes: dict[str, BrokerLane] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._consumers: Counter[str] = Counter()
-        self._delayed: Counter[str] = Counter()
-        self._waiting: dict[str, OutgoingMessage] = {}
+        self._waits = Waits(now)
         self._events: SettleConsumer | None = None
-        if isinstance(owner, ScopeOwner):
-            self._events = SettleConsumer(session, owner, lambda: self._ensure([naming.SETTLED]))
 
-    async def start(self) -> None:
+    @property
+    def owner(self) -> ScopeOwner | None:
+        """Return the part of an owner, None in a member."""
+        return self.part if isinstance(self.part, ScopeOwner) else None
+
+    @property
+    def member(self) -> ScopeMember | None:
+        """Return the part of a member, None in the owner."""
+        return self.part if isinstance(self.part, ScopeMember) else None
+
+    async def start(self, owner: ScopeOwner) -> None:
         """Find what waits for its time, and take in the settles that an earlier owner left."""
         left = naming.SETTLED in self._names
+        self._events = SettleConsumer(self._session, owner, lambda: self._ensure([naming.SETTLED]))
         await self._ensure([naming.SETTLED])
-        if left and self._events is not None:
+        if left:
             await self._count_delayed()
             await self._events.caught_up(CATCH_UP_SECONDS)
 
+    async def leave(self) -> None:
+        """Stop consuming, and have nothing to do with what was in hand."""
+        claimed = [
+            hand.arrived.message_id
+            for lane in self._lanes.values()
+            for hand in lane.hands.values()
+            if hand.claimed
+        ]
+        if claimed:
+            with contextlib.suppress(QueueUnavailableError):
+                await self.part.unclaim(claimed)
+        await self.end()
+
     async def end(self) -> None:
         """Stop consuming; who waits ends with `asyncio.CancelledError`."""
-        self.owner.end()
+        self.part.end()
         await asyncio.gather(
-            *([] if self._events is None else [self._events.close()]),
+            *([self._events.close()] if self._events is not None else []),
             *(lane.close() for lane in self._lanes.values()),
             *(subscription.close() for subscription in self._subscriptions.values()),
         )
@@ -84,7 +103,7 @@ class BrokerScope:
                 self._session,
                 naming.broker_name(self._scope, queue),
                 prefetch=some,
-                prepare=lambda: self._ensure([queue]),
+                prepare=lambda: self._prepare(queue),
                 arrived=lane.arrived,
                 lost=lane.lost,
                 unwanted=lane.unwanted,
@@ -116,16 +135,14 @@ class BrokerScope:
             ]
             await self._send([*fresh, *again], {one.message_id for one in again})
             reach("queue.broker.published")
-        if cursor is not None and isinstance(self.owner, ScopeOwner):
+        if cursor is not None and self.owner is not None:
             await self.owner.keep_cursor(cursor)
 
     async def claim(self, delivery: Delivery) -> None:
-        """Note that a message in hand is being handled, where that is written down."""
-        if not self.owner.claims(delivery):
-            return
+        """Note that a message in hand is being handled."""
         async with self._in_hand(delivery) as hand:
             if hand is not None and not hand.claimed:
-                await self.owner.claim(delivery.message_id)
+                await self.part.claim(delivery.message_id)
                 hand.claimed = True
 
     async def settle(
@@ -142,11 +159,11 @@ class BrokerScope:
             await self._send(children, {one.message_id for one in children} if again else set())
             reach("queue.broker.children")
             event = Settled(message_id, queue, failed, tuple(_announced(children)))
-            self.owner.settling(message_id, queue)
+            self.part.settling(message_id, queue)
             try:
                 await self._tell_owner(event)
             except BaseException:
-                self.owner.not_settling(message_id)
+                self.part.not_settling(message_id)
                 raise
             reach("queue.broker.event")
             lane = self._lane(queue)
@@ -165,8 +182,8 @@ class BrokerScope:
             lap = hand.arrived.lap + 1
             await self._send([attempt], again, waited=True, lap=lap)
             reach("queue.broker.copied")
-            # From here on the original is of no use, should it come again.
-            await self.owner.note_lap(delivery.message_id, lap)
+            # Should this process die now, the attempt that gave way comes again, and is dropped.
+            await self.part.note_lap(delivery.message_id, lap)
             await self._lane(delivery.queue).finish(hand)
 
     async def release(self, delivery: Delivery) -> None:
@@ -180,10 +197,10 @@ class BrokerScope:
 
     def depths(self) -> Mapping[str, QueueDepth]:
         """Return what stands in each queue, from what the ledger counts and this process holds."""
-        names = [name for name in self.owner.queues if not name.startswith("_")]
+        names = [name for name in self.part.queues if not name.startswith("_")]
         return {
             name: self._depth(name)
-            for name in dict.fromkeys([*names, *self._lanes, *self._delayed])
+            for name in dict.fromkeys([*names, *self._lanes, *self._waits.queues])
         }
 
     def place(self, message_id: str, queue: str, crashes: int) -> MessagePlace:
@@ -192,53 +209,57 @@ class BrokerScope:
         body = lane.found(message_id) if lane is not None else None
         if lane is not None and message_id in lane.hands:
             return MessagePlace(queue, "in_flight", body, crashes=crashes)
-        waits = self._waiting.get(message_id)
-        if waits is not None and waits.not_before > self._now():
+        waits = self._waits.find(message_id)
+        if waits is not None:
             at = waits.not_before
             return MessagePlace(queue, "delayed", waits.body, not_before=at, crashes=crashes)
         return MessagePlace(queue, "ready", body, ahead=None, crashes=crashes)
 
     # -- inside
 
-    async def _announce(self, announced: list[Announced]) -> Mapping[str, LedgerEntry]:
-        """Announce messages; return those that were known before. Who does not own the scope has its owner
-        announce them."""
-        if isinstance(self.owner, ScopeOwner):
+    def _depth(self, queue: str) -> QueueDepth:
+        lane = self._lanes.get(queue)
+        standing = self.part.standing(queue)
+        in_flight = min(len(lane.hands) if lane is not None else 0, standing)
+        delayed = min(self._waits.count(queue), standing - in_flight)
+        return QueueDepth(standing - in_flight - delayed, in_flight, delayed)
+
+    def _lane(self, queue: str) -> BrokerLane:
+        lane = self._lanes.get(queue)
+        if lane is None:
+            lane = self._lanes[queue] = BrokerLane(
+                self._scope,
+                queue,
+                self.part,
+                now=self._now,
+                not_due=lambda arrived: self._wait_on(queue, arrived),
+                due=lambda message_id: self._waits.came(queue, message_id),
+            )
+        return lane
+
+    async def _announce(self, announced: Sequence[Announced]) -> Mapping[str, LedgerEntry]:
+        """Have messages announced; return those that were known before, as they stand."""
+        member = self.member
+        if self.owner is not None:
             return await self.owner.announce(announced)
-        known = await self.owner.known(announced)
-        fresh = tuple(one for one in announced if one.message_id not in known)
-        if fresh:
-            await self._tell_owner(Settled("", "", children=fresh))
+        known = await self.part.entries([one.message_id for one in announced])
+        unknown = tuple(one for one in announced if one.message_id not in known)
+        if unknown and member is not None:
+            await self._tell_owner(Settled("", "", children=unknown))
+            reach("queue.member.told")
+            await member.announced([one.message_id for one in unknown])
         return known
 
     async def _tell_owner(self, event: Settled) -> None:
         name = naming.broker_name(self._scope, naming.SETTLED)
         await self._session.publish([Outbound(name, settle_event.encode(event))])
 
-    def _depth(self, queue: str) -> QueueDepth:
-        lane = self._lanes.get(queue)
-        standing = self.owner.standing(queue)
-        in_flight = min(len(lane.hands) if lane is not None else 0, standing)
-        delayed = min(max(self._delayed[queue], 0), standing - in_flight)
-        return QueueDepth(standing - in_flight - delayed, in_flight, delayed)
-
-    def _lane(self, queue: str) -> BrokerLane:
-        lane = self._lanes.get(queue)
-        if lane is None:
-
-            def due(message_id: str) -> None:
-                self._delayed[queue] -= 1
-                self._waiting.pop(message_id, None)
-
-            lane = self._lanes[queue] = BrokerLane(
-                self._scope,
-                queue,
-                self.owner,
-                now=self._now,
-                not_due=lambda arrived: self._wait_on(queue, arrived),
-                due=due,
-            )
-        return lane
+    async def _prepare(self, queue: str) -> None:
+        """See to it that a queue is there to be consumed. A member may have missed the end of the scope."""
+        if self.member is not None and await self.member.find() is None:
+            self.on_gone()
+            raise QueueError(f"execution {self._scope.execution_id} has no queues any more")
+        await self._ensure([queue])
 
     @asynccontextmanager
     async def _in_hand(self, delivery: Delivery) -> AsyncIterator[Hand | None]:
@@ -252,14 +273,14 @@ class BrokerScope:
         yield None
 
     async def _is_settled(self, message_id: str) -> bool:
-        if self.owner.under_way(message_id):
+        if self.part.under_way(message_id):
             return True
-        entry = (await self.owner.entries([message_id])).get(message_id)
+        entry = (await self.part.entries([message_id])).get(message_id)
         return entry is not None and entry.settled
 
     async def _take_claim_back(self, hand: Hand) -> None:
         if hand.claimed:
-            await self.owner.unclaim(hand.arrived.message_id)
+            await self.part.unclaim([hand.arrived.message_id])
             hand.claimed = False
 
     async def _send(
@@ -270,7 +291,8 @@ class BrokerScope:
         waited: bool = False,
         lap: int = 0,
     ) -> None:
-        """Publish; `waited`: the message may be there twice, so the ledger is asked when it arrives."""
+        """Publish; `waited`: the message may be there twice, so the ledger is asked when it arrives. `lap`
+        attempts went before."""
         if not messages:
             return
         now = self._now()
@@ -290,18 +312,15 @@ class BrokerScope:
         await self._ensure(names)
         await self._session.publish(outbound)
         for one in messages:
-            if waited or one.not_before > now:
-                self._delayed[one.queue] += 1
-                self._waiting[one.message_id] = one
-        while len(self._waiting) > MOST_WAITING:
-            del self._waiting[next(iter(self._waiting))]
+            if one.not_before > now:
+                self._waits.sent(one)
 
     async def _wait_on(self, queue: str, arrived: Arrived) -> None:
         """Send a message that came from its delay queue too early to the next one."""
         repeats = {arrived.message_id} if arrived.repeat else set()
         message = OutgoingMessage(queue, arrived.message_id, arrived.body, arrived.not_before)
+        self._waits.came(queue, arrived.message_id)
         await self._send([message], repeats, waited=True, lap=arrived.lap)
-        self._delayed[queue] -= 1  # it was counted when it set out
 
     async def _ensure(self, names: Sequence[str]) -> None:
         """Make queues on first mention. One that the broker lost is not made again: what stood in it is gone,
@@ -310,15 +329,26 @@ class BrokerScope:
             return
         async with self._naming:
             missing = [name for name in dict.fromkeys(names) if name not in self._names]
-            await self.owner.name_queues(missing)
-            async with self._session.lent_channel() as channel:
-                for name in missing:
-                    await channel.declare_queue(
-                        naming.broker_name(self._scope, name),
-                        durable=True,
-                        arguments=naming.arguments(self._scope, name, self._session.version),
-                    )
+            if not missing:
+                return
+            unmade = await self.part.name_queues(missing)
+            if unmade:
+                await self._make(unmade)
             self._names.update(missing)
+
+    async def _make(self, names: Sequence[str]) -> None:
+        async with self._session.lent_channel() as channel:
+            for name in names:
+                await channel.declare_queue(
+                    naming.broker_name(self._scope, name),
+                    durable=True,
+                    arguments=naming.arguments(self._scope, name, self._session.version),
+                )
+            if not await self.part.queues_made(
+                names
+            ):  # its deletion may have come too early for them
+                for name in names:
+                    await channel.queue_delete(naming.broker_name(self._scope, name))
 
     async def _count_delayed(self) -> None:
         async with self._session.lent_channel() as channel:
@@ -328,7 +358,11 @@ class BrokerScope:
                     continue
                 scoped = naming.broker_name(self._scope, name)
                 declared = await channel.declare_queue(scoped, durable=True, passive=True)
-                self._delayed[queue] += declared.declaration_result.message_count or 0
+                self._waits.found(queue, declared.declaration_result.message_count or 0)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _announced(messages: Iterable[OutgoingMessage]) -> list[Announced]:

@@ -139,9 +139,8 @@ class SettleConsumer:
             else:
                 marks.append(event.queue)
         pause = FIRST_PAUSE
-        while (
-            settled or announced or marks
-        ) and run == self._runs:  # marks too: they may be for a newer owner
+        # Marks alone are written too: they may be for a newer owner.
+        while (settled or announced or marks) and run == self._runs:
             try:
                 await self._owner.settle(settled, announced)
                 break

@@ -1,4 +1,4 @@
-"""A settle on its way through the broker to the scope's owner."""
+"""What is on its way through the broker to the scope's owner: a settle, or an announcement."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from factflow_infra.queue.ledger.batch import Announced, Settled
 
 
 class SettleEvent(msgspec.Struct, frozen=True, array_like=True):
-    """`children` are ids and queues in turn. One without a `message_id` announces its children and settles
-    nothing; without children either, it only tells its owner that all before it have arrived."""
+    """`children` are ids and queues in turn. One without a `message_id` settles nothing: it announces its
+    children, or tells who waits for `queue` that all before it have arrived."""
 
     message_id: str
     queue: str

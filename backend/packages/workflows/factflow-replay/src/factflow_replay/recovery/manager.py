@@ -59,7 +59,7 @@ class RecoveryManager:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
-        for execution_id in list(self._executions.awaiting_recovery):
+        for execution_id in list(self._executions.ends.awaiting_recovery):
             self._executions.recovery_is_over(execution_id)  # who waits must not do so any longer
 
     async def _run(self) -> None:

@@ -1,5 +1,8 @@
-"""Who claimed a message, a process that does not own the scope, of which others can tell whether it lives;
-and how often a message was replaced by its next attempt."""
+"""Who claimed a message, how many attempts it had, and which queues the broker has: for scopes that several
+processes work on.
+
+What an earlier ledger named was made at the broker right after, so it counts as made.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the columns; what is claimed now was claimed by an owner."""
-    op.add_column(
-        "queue_message", sa.Column("laps", sa.SmallInteger, nullable=False, server_default="0")
-    )
-    op.add_column("queue_message", sa.Column("claimant", sa.BigInteger))
+    """Add the columns."""
+    made = sa.Column("made", sa.SmallInteger, nullable=False, server_default="1")
+    op.add_column("queue_name", made)
+    claimant = sa.Column("claimant", sa.BigInteger, nullable=False, server_default="0")
+    op.add_column("queue_message", claimant)
+    laps = sa.Column("laps", sa.SmallInteger, nullable=False, server_default="0")
+    op.add_column("queue_message", laps)
