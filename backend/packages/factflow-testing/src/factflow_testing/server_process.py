@@ -188,6 +188,11 @@ class ServerProcess:
         """Run `factflow …` against this server."""
         return cli(*arguments, server=self.url, cwd=cwd, stdin=stdin)
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether it has not ended."""
+        return self._process.poll() is None
+
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON of a GET below `/api/v1`; fails on an error answer."""
         answer = self.api.get(path, params=query)
