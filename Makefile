@@ -30,8 +30,8 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv with everything in it; .venv/bin/factflow is ready then
 
-demo: $(READY) ## run the example pipeline on a small site (SITEMAP=URL: on a real one), then replay it
-	@$(BIN)/python demo/run.py $${SITEMAP:+--sitemap "$$SITEMAP"} $(ARGS)
+demo: $(READY) ## run the example pipeline, then replay it (SITEMAP=URL: on a real site; STACK=services: by workers)
+	@$(BIN)/python demo/run.py $${SITEMAP:+--sitemap "$$SITEMAP"} $${STACK:+--stack "$$STACK"} $(ARGS)
 
 docs: $(READY) ## write the reference pages that are made from the code (commands, endpoints)
 	$(BIN)/python docs/generator/run.py

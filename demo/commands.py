@@ -11,7 +11,8 @@ from typing import Any
 
 import screen
 from demo_folder import DemoError
-from demo_server import PROGRAM, DemoServer, environment
+from demo_process import PROGRAM, environment
+from demo_server import DemoServer
 
 POLL_SECONDS = 0.3
 ROWS_AT_ONCE = 2000

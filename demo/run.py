@@ -3,6 +3,7 @@
     make demo                                          on a site made from the project's own docs
     make demo SITEMAP=https://example.org/sitemap.xml  on a real one
     python demo/run.py --missing-page                  one page fails, is repaired, and joins the rest
+    make demo STACK=services                           by two workers, with PostgreSQL and RabbitMQ
 
 Everything it makes is in .demo, which every run empties first; everything it starts, it stops. It ends
 with 0 when all that it promises came true, 1 when something did not, 2 when it could not start.
@@ -28,7 +29,8 @@ import screen
 import steps
 from commands import Commands
 from demo_folder import DemoError, fresh_folder
-from demo_server import PROGRAM, DemoServer
+from demo_process import PROGRAM
+from demo_stack import Stack, start_stack
 from doc_site import ALL_DOCUMENTS, PROJECT_DOCUMENTS, NoDocumentsError, build_site
 from site_server import SiteServer
 
@@ -79,6 +81,13 @@ def _options() -> argparse.Namespace:
         "--docs", type=Path, metavar="DIR", help="make the site from the markdown files there"
     )
     parser.add_argument(
+        "--stack",
+        choices=["embedded", "services"],
+        default="embedded",
+        help="services: a server and two workers share PostgreSQL, a broker and a store "
+        "(FACTFLOW_DATABASE_URL, FACTFLOW_QUEUE_URL, FACTFLOW_STORAGE_URI)",
+    )
+    parser.add_argument(
         "--missing-page", action="store_true", help="leave out a page of the site until the replay"
     )
     parser.add_argument(
@@ -103,34 +112,40 @@ def _tell(options: argparse.Namespace) -> int:
     folder = options.folder.resolve()
     with ExitStack() as running:
         lock = running.enter_context(fresh_folder(folder))
+        services = None
+        if options.stack == "services":
+            from services import (
+                shared_places,
+            )  # what asks PostgreSQL and brokers takes its time to load
+
+            services = running.enter_context(shared_places(folder, os.environ))
         screen.heading("1  A web site")
         site = _real_site(options.sitemap) if options.sitemap else _own_site(options, running)
-        screen.heading("2  A server")
+        screen.heading("2  A server" if services is None else "2  A server and its workers")
         screen.say(f"(factflow is {screen.path(PROGRAM)})")
-        server = running.enter_context(
-            DemoServer(
-                folder / "data",
-                folder / "server.log",
-                lock,
-                private_networks=site.is_ours or _is_private(site.sitemap_url),
-            )
+        private = site.is_ours or _is_private(site.sitemap_url)
+        stack = start_stack(running, folder, lock, services, private_networks=private)
+        commands = Commands(stack.server)
+        stack.show(commands)
+        demo = steps.Demo(
+            commands, promises, site, stack.artefacts, PIPELINE, exports=stack.exports
         )
-        screen.note(f"listens on {server.url} (process {server.pid})")
-        screen.command(["export", f"FACTFLOW_SERVER_URL={server.url}"])
-        demo = steps.Demo(Commands(server), promises, site, folder / "data", PIPELINE)
         screen.heading("3  Run the pipeline: sitemap in, markdown segments out")
         run = steps.run_pipeline(demo)
+        stack.check_shares(promises, run.id)
         screen.heading("4  Look at what came of it")
         steps.look_at_results(demo, run)
         screen.heading(f"5  Run it again from storage: what follows {steps.SCRAPER}")
-        steps.replay(demo, run)
+        again = steps.replay(demo, run)
         if options.keep:
-            _suggest(folder, options)
-            screen.say(f"Server and site stay up at {server.url}; Ctrl+C stops them.")
-            _wait_for_interrupt(server)
-        promises.check(server.stop() == 0, f"the server (process {server.pid}) ended in order")
+            _suggest(folder, options, stack)
+            who = "Server, workers" if stack.workers else "Server"
+            screen.say(f"{who} and site stay up at {stack.server.url}; Ctrl+C stops them.")
+            _wait_for_interrupt(stack)
+        stack.stop(promises)
+        stack.check_queues(promises, [run.id, again.id], run.queues)
     if not options.keep:
-        _suggest(folder, options)
+        _suggest(folder, options, stack)
     return _verdict(promises)
 
 
@@ -182,26 +197,31 @@ def _is_private(url: str) -> bool:
         return host == "localhost"
 
 
-def _wait_for_interrupt(server: DemoServer) -> None:
+def _wait_for_interrupt(stack: Stack) -> None:
     with contextlib.suppress(KeyboardInterrupt):
-        while server.is_alive():
+        while stack.is_alive():
             time.sleep(0.2)
     print()
 
 
-def _suggest(folder: Path, options: argparse.Namespace) -> None:
+def _suggest(folder: Path, options: argparse.Namespace, stack: Stack) -> None:
     screen.heading("6  What next")
     if not options.keep:
         screen.say("All of this stays. Start a server on it, and ask on:")
+        if stack.services is not None:
+            stack.services.show()
         screen.command(["factflow", "serve", "--data-dir", screen.path(folder / "data")])
         screen.command(["factflow", "execution", "list"])
         screen.command(["factflow", "storage", "list", "--execution", steps.RUN])
         print()
-    screen.say("A site of your own, a page that fails and is repaired, a server to play with:")
+    screen.say(
+        "A site of your own, a page that fails and is repaired, a server to play with, workers:"
+    )
     screen.command(["make", "demo", "SITEMAP=https://example.org/sitemap.xml"])
     python = screen.path(Path(sys.executable))
     screen.command([python, "demo/run.py", "--missing-page"])
     screen.command([python, "demo/run.py", "--keep"])
+    screen.command(["make", "demo", "STACK=services"])
     guide = ROOT / "docs/guides/writing-an-adapter.md"
     if guide.exists():
         screen.say(f"A stage of your own: {screen.path(guide)}")

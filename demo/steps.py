@@ -59,6 +59,11 @@ class Run:
         return str(self.execution["status"])
 
     @property
+    def queues(self) -> list[str]:
+        """The queues of its routes."""
+        return [str(route["queue"]) for route in self.execution["routes"]]
+
+    @property
     def failed(self) -> list[Row]:
         """The rows of messages that failed, at whichever stage."""
         return [row for row in self.rows if row["status"] == "failed"]
@@ -78,13 +83,15 @@ class Run:
 
 @dataclass
 class Demo:
-    """What the chapters share."""
+    """What the chapters share. `artefacts` is the folder with what was stored, as plain files; `exports` says
+    that they are to be written there first."""
 
     commands: Commands
     promises: screen.Promises
     site: Site
-    data: Path
+    artefacts: Path
     pipeline: Path
+    exports: bool = False
 
     @property
     def patience(self) -> Sequence[str]:
@@ -93,11 +100,15 @@ class Demo:
 
     def stored(self, key: str) -> Path:
         """Return the file of a stored object."""
-        return self.data / "storage" / key
+        return self.artefacts / key
 
     def ended(self, execution: str) -> Run:
         """Show an execution's progress to its end, and gather what it left."""
-        return Run(self.commands.wait(execution, *self.patience), self.commands.rows(execution))
+        row = self.commands.wait(execution, *self.patience)
+        if self.exports:
+            where = ("--output-dir", screen.path(self.artefacts))
+            self.commands.ask("storage", "export", "--execution", execution, *where, shown=True)
+        return Run(row, self.commands.rows(execution))
 
 
 def run_pipeline(demo: Demo) -> Run:
