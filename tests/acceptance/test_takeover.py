@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from factflow_selftest.client import Client
-from factflow_selftest.judge import judge_all
 from factflow_selftest.pipeline import STATUS, pipeline_yaml
 from factflow_testing.server_process import ServerProcess, wait_until
 from factflow_testing.stack import Stack, grown_up_stack
@@ -36,13 +34,6 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
-def judged(stack: Stack, url: str) -> None:
-    """Fail unless a look from outside finds nothing lost, nothing done twice, every count right."""
-    with contextlib.closing(Client(url)) as client:
-        figures = judge_all(stack.evidence, client, STATUS)
-    assert not figures.wrong, "\n".join([str(figures.as_json()), *figures.problems])
-
-
 def ended(server: ServerProcess, execution: str) -> bool:
     return bool(server.get(f"/executions/{execution}")["status"] == STATUS)
 
@@ -60,7 +51,7 @@ def test_a_dead_owners_executions_go_on_while_workers_work(stack: Stack) -> None
         shown = other.get(f"/executions/{execution}")
         assert (shown["recoveries"], shown["last_recovery"]["source"]) == (1, "queue")
         assert worker.alive
-        judged(stack, other.url)
+        stack.check(other.url)
         assert stack.evidence.kills == []  # nothing that any worker did was done again
 
 
@@ -72,7 +63,7 @@ def test_a_stopped_servers_executions_are_taken_over_at_once(stack: Stack) -> No
         assert owner.stop() == 0
         stack.evidence.note_kill()  # what it had in hand came back to the queue
         wait_until("the end", lambda: ended(other, execution))
-        judged(stack, other.url)
+        stack.check(other.url)
 
 
 def test_an_owner_that_slept_through_its_replacement_changes_nothing(stack: Stack) -> None:
@@ -92,7 +83,7 @@ def test_an_owner_that_slept_through_its_replacement_changes_nothing(stack: Stac
             os.kill(owner.pid, signal.SIGCONT)
         wait_until("the end", lambda: ended(other, execution))
         assert owner.get(f"/executions/{execution}")["status"] == STATUS
-        judged(stack, other.url)
+        stack.check(other.url)
         # It is of use for others.
         second = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 10)))
         assert owner.end_of(second)["status"] == STATUS
@@ -109,7 +100,7 @@ def test_whoever_takes_over_may_die_too(stack: Stack, point: str) -> None:
             assert heir.wait_dead() == -signal.SIGKILL
         with stack.server("--no-work") as last:
             wait_until("the end", lambda: ended(last, execution))
-            judged(stack, last.url)
+            stack.check(last.url)
 
 
 @pytest.mark.long
@@ -120,7 +111,7 @@ def test_a_worker_may_die_as_it_begins(stack: Stack, point: str) -> None:
         assert worker.wait_dead() == -signal.SIGKILL
         with stack.worker():
             assert server.end_of(execution)["status"] == STATUS
-        judged(stack, server.url)
+        stack.check(server.url)
 
 
 @pytest.mark.long
@@ -139,4 +130,4 @@ def test_an_owner_may_die_at_any_step(stack: Stack, point: str) -> None:
                 for one in other.get("/executions")["executions"]
             ),
         )
-        judged(stack, other.url)
+        stack.check(other.url)

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from factflow_selftest.client import Client
-from factflow_selftest.judge import judge_all
 from factflow_selftest.pipeline import STATUS, pipeline_yaml
 from factflow_testing.server_process import (
     ServerDidNotStartError,
     ServerProcess,
     wait_until,
 )
-from factflow_testing.stack import Stack, grown_up_stack
+from factflow_testing.stack import grown_up_stack
 from factflow_testing.worker_process import WorkerProcess
-
-
-def committed_by(stack: Stack) -> Counter[int]:
-    """Return how many outcomes each process has committed, by its pid; the last line may be half there."""
-    journal = stack.evidence.commits
-    lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
-    return Counter(json.loads(line)["pid"] for line in lines if line)
-
-
-def judged(stack: Stack, url: str) -> None:
-    """Fail unless a look from outside finds nothing lost, nothing done twice, every count right."""
-    with contextlib.closing(Client(url)) as client:
-        figures = judge_all(stack.evidence, client, STATUS)
-    assert not figures.wrong, "\n".join([str(figures.as_json()), *figures.problems])
 
 
 def test_workers_share_what_a_server_leaves_to_them(tmp_path: Path) -> None:
@@ -44,10 +26,10 @@ def test_workers_share_what_a_server_leaves_to_them(tmp_path: Path) -> None:
     ):
         execution = server.run(server.create(pipeline_yaml(stack.evidence.journal, 120)))
         assert server.end_of(execution)["status"] == STATUS
-        by = committed_by(stack)
+        by = stack.commits()
         assert set(by) <= {one.pid, two.pid, server.pid}
         assert min(by[one.pid], by[two.pid]) > 0
-        judged(stack, server.url)
+        stack.check(server.url)
         assert one.stop() == two.stop() == 0
 
 
@@ -65,7 +47,7 @@ def test_without_a_worker_nothing_moves_and_why_says_so(tmp_path: Path) -> None:
             assert '"no_worker"' in causes()
             with stack.worker("--routes", "work", "again", "--concurrency", "3"):
                 assert server.end_of(execution)["status"] == STATUS
-        judged(stack, server.url)
+        stack.check(server.url)
 
 
 def test_a_worker_that_lacks_an_adapter_says_which(
@@ -139,12 +121,12 @@ def test_a_killed_workers_messages_go_to_others(tmp_path: Path) -> None:
         config = server.create(pipeline_yaml(stack.evidence.journal, 150))
         execution = server.run(config)
         with stack.worker() as first, stack.worker():
-            wait_until("some work", lambda: committed_by(stack)[first.pid] > 20)
+            wait_until("some work", lambda: stack.commits()[first.pid] > 20)
             first.kill()
             stack.evidence.note_kill()
             assert server.end_of(execution)["status"] == STATUS
         wait_until("its rows to be made again", lambda: _whole(server, execution))
-        judged(stack, server.url)
+        stack.check(server.url)
 
 
 @pytest.mark.parametrize(

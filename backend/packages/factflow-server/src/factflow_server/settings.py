@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -158,6 +159,13 @@ class ServerSettings(BaseSettings):
         if isinstance(value, str):
             return tuple(part for part in value.replace(",", " ").split() if part)
         return value
+
+
+def hide_secrets() -> None:
+    """Take out of the environment what holds secrets, once it was read: what runs in this process, adapters
+    of others among it, has no need of it."""
+    for name in ("FACTFLOW_API_TOKENS", "FACTFLOW_DATABASE_URL", "FACTFLOW_QUEUE_URL"):
+        os.environ.pop(name, None)
 
 
 def is_loopback(host: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -14,7 +13,7 @@ from factflow_server.app import create_app
 from factflow_server.container import Container, open_container
 from factflow_server.databases import DatabaseUnusableError, where_of
 from factflow_server.serving import Server, Signals, listen, url_of
-from factflow_server.settings import ServerSettings
+from factflow_server.settings import ServerSettings, hide_secrets
 from factflow_server.validation import check_shipped
 
 EXIT_STOPPED_EARLY = 130
@@ -66,9 +65,7 @@ def serve(settings: ServerSettings) -> int:
 
 def _listen(settings: ServerSettings) -> socket.socket:
     listener = listen(settings.host, settings.port, with_tokens=bool(settings.tokens))
-    # What runs in this process, adapters of others among it, has no need to read them.
-    for name in ("FACTFLOW_API_TOKENS", "FACTFLOW_DATABASE_URL", "FACTFLOW_QUEUE_URL"):
-        os.environ.pop(name, None)
+    hide_secrets()
     return listener
 
 

@@ -48,7 +48,7 @@ from factflow_server.databases import (
 from factflow_server.embedded import DataDir
 from factflow_server.queues import open_queue
 from factflow_server.serving import Signals
-from factflow_server.settings import ServerSettings, ServerStartError
+from factflow_server.settings import ServerSettings, ServerStartError, hide_secrets
 from factflow_server.tracing import open_tracing
 
 EXIT_STOPPED_EARLY = 130
@@ -65,6 +65,7 @@ class WorkerSettingsError(ServerStartError):
 def work(settings: ServerSettings) -> int:
     """Work until SIGINT or SIGTERM and return the exit code. Raises what keeps it from starting."""
     check(settings)
+    hide_secrets()
     logs.configure(settings.log_level)
     try:
         asyncio.run(_work(settings))

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from factflow_selftest.client import Client
 from factflow_selftest.evidence import Evidence
+from factflow_selftest.figures import Figures
+from factflow_selftest.judge import judge_all
+from factflow_selftest.pipeline import STATUS
 from factflow_testing.broker_service import amqp_url
 from factflow_testing.postgres_schemas import fresh_schema
 from factflow_testing.server_process import ServerProcess
 from factflow_testing.worker_process import WorkerProcess
+
+REPEATS = frozenset({"wrongly_repeated", "repeated_beyond_in_flight"})
+"""Figures about what was called again."""
 
 
 @dataclass
@@ -32,6 +41,26 @@ class Stack:
     def worker(self, *arguments: str | Path, **variables: str) -> WorkerProcess:
         """Return one more worker."""
         return WorkerProcess(*arguments, cwd=self.folder, **{**self.variables, **variables})
+
+    def commits(self) -> Counter[int]:
+        """Return how many outcomes each process has committed, by its pid."""
+        journal = self.evidence.commits
+        # The last line may be half there.
+        lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+        return Counter(json.loads(line)["pid"] for line in lines if line)
+
+    def check(self, url: str, *, repeats: bool = False) -> Figures:
+        """Fail unless a look from outside finds nothing lost, nothing done twice, every count right.
+
+        With `repeats` it does not matter what was called again, as when several have one message in hand.
+        """
+        if repeats:
+            self.evidence.note_kill()
+        with contextlib.closing(Client(url)) as client:
+            figures = judge_all(self.evidence, client, STATUS)
+        wrong = {name for name in figures.wrong if not repeats or name not in REPEATS}
+        assert not wrong, "\n".join([str(figures.as_json()), *figures.problems])
+        return figures
 
 
 @contextlib.contextmanager
