@@ -22,7 +22,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
 
-.PHONY: help setup docs demo test test-long test-services test-cli chaos lint types contracts check bench bench-scale bench-peers format clean
+.PHONY: help setup docs demo test test-long test-services test-cli chaos chaos-services lint types contracts check bench bench-scale bench-services bench-peers format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
@@ -54,6 +54,10 @@ test-cli: $(READY) ## the documented shell sessions against a real server
 chaos: $(READY) ## kill a server 50 times at random moments and count what was lost (SEED=N: the same again)
 	$(BIN)/factflow selftest chaos --kills 50 --seconds 1800 --output table $${SEED:+--seed "$$SEED"} $(ARGS)
 
+chaos-services: $(READY) ## ten minutes of kills of servers, workers, broker and PostgreSQL; lost and done twice: 0
+	rm -rf .chaos
+	$(BIN)/python -m factflow_testing.stack_chaos .chaos --seconds 600 --messages 20000 $${SEED:+--seed "$$SEED"} $(ARGS)
+
 lint: $(READY) ## style and likely mistakes
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
@@ -74,6 +78,9 @@ bench: $(READY) ## measure speed against the limit of durable work, in about ten
 bench-scale: $(READY) ## measure what much of everything costs: messages, rows, executions (minutes)
 	$(BIN)/python bench/run_scale.py $(ARGS)
 
+bench-services: $(READY) ## measure what PostgreSQL, brokers, S3 and workers cost beside the default (minutes)
+	$(BIN)/python bench/run_services.py $(ARGS)
+
 bench-peers: $(READY) ## install what `make bench` compares with, into .peers
 	$(BIN)/python -m venv .peers
 	.peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
@@ -83,7 +90,7 @@ format: $(READY) ## put the code into its format
 	$(BIN)/ruff format $(CODE)
 
 clean: ## remove .venv and what tools and demos left
-	rm -rf $(VENV) .peers .demo .factflow .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .peers .demo .chaos .factflow .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Done again when a pyproject changes, or when the Python behind the virtualenv is gone.

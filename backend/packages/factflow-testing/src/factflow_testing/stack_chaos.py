@@ -37,9 +37,9 @@ from factflow_testing.worker_process import WorkerProcess
 
 UNFINISHED = frozenset({"running", "interrupted"})
 AT_A_TIME = 2
-FAN = 60
+FAN = 120
 """Of the self-test's pipeline, which makes about eight messages of each."""
-PAUSES = (1.5, 5.0)
+PAUSES = (3.0, 8.0)
 """Seconds between two kills."""
 PAUSE = 0.1
 END_SECONDS = 300.0
