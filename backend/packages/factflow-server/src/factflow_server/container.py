@@ -39,6 +39,8 @@ from factflow_execution.others_at_work import OthersAtWork
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_metrics import RouteMetricsService
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.runtimes import OtherServers, Runtimes
+from factflow_execution.server_questions import ServerQuestions
 from factflow_execution.storage_event_streamer import StorageEventStreamer
 from factflow_execution.system_metrics import SystemMetricsService
 from factflow_execution.usage_counter import UsageCounter
@@ -110,6 +112,7 @@ class Container:
     others: OthersAtWork | None
     leases: LeaseKeeper | None
     server_id: str
+    runtimes: Runtimes
 
     @property
     def uptime_seconds(self) -> float:
@@ -229,7 +232,12 @@ async def _join(
         clock=clock,
         leases=leases,
     )
-    progress = ProgressService(lineage_repository, manager)
+    questions = ServerQuestions(database, server_id, notifications, clock)
+    stack.push_async_callback(questions.close)
+    runtimes = Runtimes(
+        manager, None if leases is None else OtherServers(repository, leases, questions)
+    )
+    progress = ProgressService(lineage_repository, runtimes)
     pauses = RoutePauses(database, manager, clock, events, notifications)
     stack.push_async_callback(pauses.close)
     await pauses.load()
@@ -263,7 +271,7 @@ async def _join(
             executions=executions,
             repository=repository,
             configs=config_repository,
-            manager=manager,
+            runtimes=runtimes,
             progress=progress,
             clock=clock,
         ),
@@ -287,6 +295,7 @@ async def _join(
         others=others,
         leases=leases,
         server_id=server_id,
+        runtimes=runtimes,
         replay=DetachedReplayService(
             executions=executions,
             configs=configs,
@@ -312,7 +321,8 @@ async def _join(
                 clock=clock,
                 put_off=recovery.put_off,
                 workers=workers,
-            )
+            ),
+            runtimes,
         ),
         lineage_audit=LineageAudit(
             repository=repository,
