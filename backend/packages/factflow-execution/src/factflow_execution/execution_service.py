@@ -15,6 +15,7 @@ from factflow_execution.errors import (
     ExecutionNotFoundError,
     ExecutionStateError,
     LaunchFailedError,
+    OwnedElsewhereError,
     ServerStoppingError,
     TagTakenError,
     error_info,
@@ -45,6 +46,9 @@ from factflow_protocols.errors import FactflowError
 from factflow_protocols.storage import StorageProtocol
 
 UNDO_SECONDS = 2.0
+OWNER_SECONDS = 1.0
+"""How long another server's end is waited for before it is asked whether that one is still there."""
+TAKEN_UP_SECONDS = 0.1
 
 _log = logs.logger(__name__)
 
@@ -161,18 +165,27 @@ class ExecutionService:
                 hint="only running and interrupted executions can be cancelled",
             )
         execution_id = execution.execution_id
-        await self._repository.request_cancel(execution_id, self._clock.now())
+        await self._repository.request_cancel(execution_id, self._clock.now(), grace_seconds)
         launching = self._launching.get(execution_id)
         if launching is not None:
             self._manager.ask_to_stop(execution_id, "cancelled", grace_seconds)
             await launching.wait()
         await self._manager.cancel(execution_id, grace_seconds)
         current = await self.get(execution_id)
-        if current.status in {"running", "interrupted"} and not self._manager.is_running(
-            execution_id
-        ):
-            current = await self.give_up(execution_id, "cancelled")
+        while not self._closed and current.status in {"running", "interrupted"}:
+            if self._manager.is_running(execution_id):
+                break
+            try:
+                current = await self.give_up(execution_id, "cancelled")
+            except (OwnedElsewhereError, LeaseLostError):
+                current = await self._cancelled_elsewhere(execution_id)
         return Cancellation(execution_id, execution.status, current.status)
+
+    async def _cancelled_elsewhere(self, execution_id: str) -> PipelineExecution:
+        """Wait for the end that the owner makes, who is told; not for long, since it may die over it."""
+        if (await self.get(execution_id)).status == "interrupted":
+            await asyncio.sleep(TAKEN_UP_SECONDS)  # it is about to be taken up, and found cancelled
+        return await self.waiter.wait(execution_id, OWNER_SECONDS)
 
     async def finished(self, execution_id: str, final: FinalState) -> bool:
         """Write how an execution ended, and wake who waits for it; False when that is not for this server
@@ -210,6 +223,10 @@ class ExecutionService:
     def _lost(self, execution_id: str) -> None:
         """Stop what runs here and is another server's."""
         self._manager.ask_to_stop(execution_id, "interrupted", 0.0)
+
+    def here(self) -> builtins.list[str]:
+        """Return the executions that run in this process, or are about to."""
+        return [*self._manager.running(), *self._launching]
 
     def is_here(self, execution_id: str) -> bool:
         """Tell whether it runs in this process, or is about to."""
@@ -424,12 +441,9 @@ class ExecutionService:
         await self._storage.delete_prefix(keys.execution_prefix(execution_id))
 
     async def _take_lease(self, execution_id: str) -> None:
-        """Make the execution this server's. Raises `ExecutionStateError` while another one has it."""
+        """Make the execution this server's. Raises `OwnedElsewhereError`."""
         if self.leases is not None and not await self.leases.take(execution_id):
-            raise ExecutionStateError(
-                f"execution {execution_id} is another server's",
-                hint="nothing is to be done: that one goes on with it",
-            )
+            raise OwnedElsewhereError(execution_id)
 
     async def _give_lease_back(self, execution_id: str) -> None:
         if self.leases is not None:

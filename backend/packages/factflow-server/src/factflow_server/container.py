@@ -35,6 +35,7 @@ from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.left_queues import LeftQueues
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
+from factflow_execution.news_of_others import NewsOfOthers, SharedChanges
 from factflow_execution.others_at_work import OthersAtWork
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_metrics import RouteMetricsService
@@ -113,6 +114,7 @@ class Container:
     leases: LeaseKeeper | None
     server_id: str
     runtimes: Runtimes
+    news: NewsOfOthers | None
 
     @property
     def uptime_seconds(self) -> float:
@@ -132,6 +134,8 @@ class Container:
         await self.manager.stop(grace_seconds)
         if self.leases is not None:
             await self.leases.close()
+        if self.news is not None:
+            await self.news.close()
         self.executions.waiter.close()
         self.changes.close()
 
@@ -175,7 +179,7 @@ async def _join(
         storage = JournalledStorage(storage, settings.commit_journal)
     stack.push_async_callback(storage.close)
     queue = await open_queue(settings, data_dir, clock, stack)
-    changes = Changes()
+    changes = SharedChanges(notifications) if settings.shares_work else Changes()
     lineage, lineage_repository = await open_lineage(settings, data_dir, changes, stack)
 
     version = distribution_version("factflow-server")
@@ -238,7 +242,9 @@ async def _join(
         manager, None if leases is None else OtherServers(repository, leases, questions)
     )
     progress = ProgressService(lineage_repository, runtimes)
-    pauses = RoutePauses(database, manager, clock, events, notifications)
+    pauses = RoutePauses(
+        database, manager, clock, events, notifications=notifications, runtimes=runtimes
+    )
     stack.push_async_callback(pauses.close)
     await pauses.load()
     config_repository = ConfigRepository(database, reads)
@@ -295,6 +301,9 @@ async def _join(
         others=others,
         leases=leases,
         server_id=server_id,
+        news=None
+        if leases is None
+        else NewsOfOthers(notifications, changes, executions, repository, manager),
         runtimes=runtimes,
         replay=DetachedReplayService(
             executions=executions,

@@ -40,6 +40,8 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
             container.leases.start()
             if container.runtimes.others is not None:
                 container.runtimes.others.questions.start()
+            if container.news is not None:
+                container.news.start()
             # What another server gives back is told as a change of the execution.
             container.notifications.listen("execution", lambda _: container.recovery.look())
         if container.others is not None:
