@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,6 +18,7 @@ from factflow_testing.stack import Stack, grown_up_stack
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with grown_up_stack(tmp_path_factory.mktemp("stack")) as stack:
+        stack.variables["FACTFLOW_LEASE_SECONDS"] = "10"
         yield stack
 
 
@@ -30,7 +32,7 @@ def servers(stack: Stack) -> Iterator[tuple[ServerProcess, ServerProcess]]:
 def running(stack: Stack, servers: tuple[ServerProcess, ServerProcess]) -> Iterator[str]:
     """An execution of the first server that has been working, and goes on for longer than any test."""
     owner, _ = servers
-    execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 3_000)))
+    execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 1_000)))
     wait_until("some work", lambda: settled(owner, execution) > 10)
     yield execution
     owner.post(f"/executions/{execution}/cancel", {"grace_seconds": 0})
@@ -84,9 +86,13 @@ def test_another_server_pauses_and_resumes(
 
 def events(server: ServerProcess, execution: str, until: str) -> list[tuple[str, str]]:
     """Return the names and data of a stream's events, up to the first of a name."""
+    return followed(server, f"/executions/{execution}/events", until)
+
+
+def followed(server: ServerProcess, path: str, until: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     name = ""
-    with server.api.stream("GET", f"/executions/{execution}/events") as answer:
+    with server.api.stream("GET", path) as answer:
         for line in answer.iter_lines():
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
@@ -137,9 +143,50 @@ def test_a_silent_owner_is_named_and_keeps_nobody_from_answering(
         os.kill(owner.pid, signal.SIGCONT)
 
 
-def test_another_server_runs_to_the_end_what_it_is_asked_to_wait_for(
+def test_another_server_streams_what_is_stored_while_it_is(
+    stack: Stack, servers: tuple[ServerProcess, ServerProcess]
+) -> None:
+    owner, other = servers
+    execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 20)))
+    found = followed(other, f"/executions/{execution}/storage-stream", until="end")
+    assert owner.get(f"/executions/{execution}")["status"] == STATUS
+    records = [row for row in owner.rows(execution) if row["outcome"] is not None]
+    assert len(found) == len(records) + 1
+
+
+def test_a_server_deletes_and_another_one_knows(
     stack: Stack, servers: tuple[ServerProcess, ServerProcess]
 ) -> None:
     owner, other = servers
     execution = owner.run(owner.create(pipeline_yaml(stack.evidence.journal, 5)))
     assert other.end_of(execution)["status"] == STATUS
+    assert other.api.delete(f"/executions/{execution}").is_success
+    for server in servers:
+        wait_until("it to be gone", lambda server=server: deleted(server, execution))  # type: ignore[misc]
+
+
+def deleted(server: ServerProcess, execution: str) -> bool:
+    return bool(server.get(f"/executions/{execution}/deletion")["step"] == "done")
+
+
+def test_servers_diagnose_their_queue_one_after_the_other(
+    servers: tuple[ServerProcess, ServerProcess], running: str
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        found = list(
+            pool.map(lambda server: server.post("/system/mq-diagnostic"), [*servers, *servers])
+        )
+    assert all(one["ok"] for one in found), found
+    assert all({each["execution_id"] for each in one["queues"]} == {running} for one in found)
+
+
+def test_a_dead_servers_execution_is_cancelled_by_another(
+    stack: Stack, servers: tuple[ServerProcess, ServerProcess]
+) -> None:
+    _, other = servers
+    with stack.server() as third:
+        execution = third.run(third.create(pipeline_yaml(stack.evidence.journal, 1_000)))
+        third.kill()
+    answer = other.post(f"/executions/{execution}/cancel", {"grace_seconds": 0})
+    assert answer["current_status"] == "cancelled"
+    assert other.get(f"/executions/{execution}")["recoveries"] <= 1

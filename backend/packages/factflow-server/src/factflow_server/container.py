@@ -255,6 +255,7 @@ async def _join(
         store=OutcomeStore(storage),
         manager=manager,
         deletions=deletions,
+        leases=leases,
     )
     recovery = RecoveryManager(executions, storage, LeftQueues(repository, manager))
     return Container(
@@ -281,7 +282,7 @@ async def _join(
             progress=progress,
             clock=clock,
         ),
-        queue_diagnostic=QueueDiagnostic(queue, manager),
+        queue_diagnostic=QueueDiagnostic(queue, runtimes, leases),
         health=HealthService(
             settings=settings,
             data_dir=data_dir,
@@ -348,6 +349,7 @@ async def _join(
             storage=storage,
             lineage=lineage,
             clock=clock,
+            leases=leases,
         ),
         archives=ArchiveJobs(storage, data_dir.archives),
         storage_reports=_storage_reports(

@@ -44,6 +44,7 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
                 container.news.start()
             # What another server gives back is told as a change of the execution.
             container.notifications.listen("execution", lambda _: container.recovery.look())
+            container.notifications.listen("execution", lambda _: container.deleter.look())
         if container.others is not None:
             container.others.start()
         container.lineage_filler.start()
