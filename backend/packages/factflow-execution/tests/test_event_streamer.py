@@ -14,6 +14,7 @@ from factflow_execution.execution_events import END, Event, ExecutionEvents
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.models import PipelineExecution
 from factflow_execution.progress import ProgressService
+from factflow_execution.runtimes import Runtimes
 from factflow_foundation.changes import Changes
 from factflow_testing.platform import platform_in
 
@@ -54,7 +55,7 @@ async def test_an_end_that_is_written_between_two_reads_is_told_once(
     (tmp_path / "another").mkdir()
     async with platform_in(tmp_path / "another") as platform:
         platform.executions.ends._repository = repository
-        progress = ProgressService(platform.engine.rows, platform.engine.manager)
+        progress = ProgressService(platform.engine.rows, Runtimes(platform.engine.manager))
         streamer = ExecutionEventStreamer(platform.executions, events, progress, changes)
         pages = await streamer.open("execution-1", None)
         assert pages is not None

@@ -33,6 +33,7 @@ from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import ExecutionDraft, PipelineExecution
 from factflow_execution.progress import ProgressService
+from factflow_execution.runtimes import Runtimes
 from factflow_foundation import ids, keys
 from factflow_infra.database import sqlite_engine
 from factflow_infra.queue.embedded import EmbeddedQueue
@@ -339,7 +340,7 @@ async def test_a_closed_service_starts_nothing(house: House) -> None:
 @pytest.fixture
 async def progress(house: House, tmp_path: Path) -> AsyncIterator[ProgressService]:
     reading = sqlite_engine(tmp_path / "lineage.db", read_only=True)
-    yield ProgressService(PipelineLineageRepository(reading), house.manager)
+    yield ProgressService(PipelineLineageRepository(reading), Runtimes(house.manager))
     await reading.dispose()
 
 

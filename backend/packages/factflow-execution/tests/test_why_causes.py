@@ -117,6 +117,11 @@ EXECUTIONS: dict[str, tuple[ExecutionFacts, str, str]] = {
         "end_not_written",
         "disk is full",
     ),
+    "its server does not answer": (
+        facts("running", runs_here=False, silent_owner="host:17:ab"),
+        "owner_silent",
+        "server host:17:ab, which runs it, did not answer within 2 s",
+    ),
     "nobody runs it": (facts("running", runs_here=False), "no_owner", "no server process"),
     "a plan on its way": (
         facts("running", route(ready=500), published=500, planned=9960),

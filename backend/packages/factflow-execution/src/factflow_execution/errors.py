@@ -48,6 +48,16 @@ class ExecutionStateError(FactflowError):
     code: ClassVar[str] = "execution_state"
 
 
+class OwnedElsewhereError(ExecutionStateError):
+    """Another server has the execution."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(
+            f"execution {execution_id} is another server's",
+            hint="nothing is to be done: that one goes on with it",
+        )
+
+
 class ExecutionHeldError(FactflowError):
     """Others still read what the execution stored; `holders` are their ids."""
 

@@ -14,6 +14,7 @@ from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.errors import ExecutionStateError
 from factflow_execution.execution_deletions import Deletion, DeletionKind, ExecutionDeletions
 from factflow_execution.execution_service import ExecutionService
+from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.models import ExecutionStatus, ExecutionSummary
 from factflow_execution.transitions import FINAL
 from factflow_foundation import keys, logs
@@ -23,6 +24,8 @@ from factflow_lineage.writer import LineageService
 from factflow_protocols.errors import FactflowError, StorageUnavailableError
 from factflow_protocols.storage import StorageProtocol, StorageUsage
 
+LOOK_SECONDS = 60.0
+"""How often deletions are looked for that another server began, and may not have come to end."""
 RETRY_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 """How long closing waits for what is under way: a server that stops must end."""
@@ -79,12 +82,14 @@ class ExecutionDeleter:
         storage: StorageProtocol,
         lineage: LineageService,
         clock: Clock | None = None,
+        leases: LeaseKeeper | None = None,
     ) -> None:
         self._executions = executions
         self._deletions = deletions
         self._storage = storage
         self._lineage = lineage
         self._clock = clock or SystemClock()
+        self._leases = leases
         self._wanted = asyncio.Event()
         self._ended = asyncio.Event()
         """Set when some deletion has ended; the next one has another."""
@@ -99,6 +104,10 @@ class ExecutionDeleter:
         """Begin; what an earlier server did not finish is done first."""
         self._wanted.set()
         self._task = asyncio.create_task(self._run(), name="execution-deleter")
+
+    def look(self) -> None:
+        """Have those who wait for a deletion look again: another server may have ended it."""
+        self._wake_waiting()
 
     async def close(self) -> None:
         """Stop; what is left to delete stands in its rows."""
@@ -184,7 +193,9 @@ class ExecutionDeleter:
 
     async def _run(self) -> None:
         while True:
-            await self._wanted.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._leases is None else LOOK_SECONDS):
+                    await self._wanted.wait()
             self._wanted.clear()
             try:
                 complete = await self._delete_all()
@@ -201,7 +212,7 @@ class ExecutionDeleter:
         for deletion in await self._deletions.unfinished():
             self._current = deletion.execution_id
             try:
-                await self._delete(deletion)
+                complete &= await self._delete_alone(deletion)
                 self._trouble = None
             except (StorageUnavailableError, LineageUnavailableError) as error:
                 self._trouble = error.message
@@ -213,6 +224,19 @@ class ExecutionDeleter:
                 self._current = None
             self._wake_waiting()
         return complete
+
+    async def _delete_alone(self, deletion: Deletion) -> bool:
+        """Delete it; False when another server does, whose end is to be waited for."""
+        if self._leases is None:
+            await self._delete(deletion)
+            return True
+        if not await self._leases.take(deletion.execution_id):
+            return False
+        try:
+            await self._delete(deletion)
+        finally:
+            await self._leases.give_back(deletion.execution_id)
+        return True
 
     async def _delete(self, deletion: Deletion) -> None:
         execution_id = deletion.execution_id

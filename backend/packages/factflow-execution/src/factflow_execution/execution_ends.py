@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from factflow_engine.execution_spec import FinalState
-from factflow_execution.errors import ExecutionNotFoundError, ExecutionStateError
+from factflow_execution.errors import ExecutionNotFoundError, OwnedElsewhereError
 from factflow_execution.execution_events import ending
 from factflow_execution.execution_holds import ExecutionHolds
 from factflow_execution.execution_leases import Lease, LeaseLostError
@@ -83,12 +83,9 @@ class ExecutionEnds:
         return True
 
     async def take_lease(self, execution_id: str) -> None:
-        """Make the execution this server's. Raises `ExecutionStateError` while another one has it."""
+        """Make the execution this server's. Raises `OwnedElsewhereError`."""
         if self.leases is not None and not await self.leases.take(execution_id):
-            raise ExecutionStateError(
-                f"execution {execution_id} is another server's",
-                hint="nothing is to be done: that one goes on with it",
-            )
+            raise OwnedElsewhereError(execution_id)
 
     async def give_lease_back(self, execution_id: str) -> None:
         """Let another server have it, where there can be one."""

@@ -71,6 +71,14 @@ class ExecutionLeases:
         """Let another owner take an execution at once; a lease that is lost already is left alone."""
         await whole(self._release(lease))
 
+    async def owner_of(self, execution_id: str) -> str | None:
+        """Return who has an execution; None when nobody has, or its owner let the lease run out."""
+        query = select(leases.c.owner).where(
+            leases.c.execution_id == execution_id, leases.c.expires_at > self._now()
+        )
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).scalar_one_or_none()
+
     async def left(self) -> list[str]:
         """Return executions that have not ended and that no owner has, the oldest first."""
         query = (

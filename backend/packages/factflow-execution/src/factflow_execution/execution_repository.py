@@ -34,6 +34,9 @@ from factflow_execution.transitions import sources_of
 from factflow_foundation.crash_points import reach
 from factflow_foundation.whole import whole
 
+CANCEL_REQUESTED = "cancel_requested"
+GRACE_SECONDS = 10.0
+"""How long messages in hand may go on after a cancel, when it says nothing else."""
 PIPELINES_LOOKED_AT = 50
 """Different pipelines among which one with a certain route is looked for."""
 _SUMMARY = [column for column in executions.c if column is not executions.c.config_snapshot]
@@ -185,17 +188,31 @@ class ExecutionRepository:
             self._write(query.values(**values), execution_id, crash_point="execution.update")
         )
 
-    async def request_cancel(self, execution_id: str, at: float) -> None:
+    async def request_cancel(
+        self, execution_id: str, at: float, grace_seconds: float = GRACE_SECONDS
+    ) -> None:
         """Note that someone asked for its end; no restart makes it run again from here on."""
         query = update(executions).where(executions.c.execution_id == execution_id)
         await whole(
             self._write(
                 query.values(cancel_requested=True),
                 execution_id,
-                Event("cancel_requested", at),
+                Event(CANCEL_REQUESTED, at, {"grace_seconds": grace_seconds}),
                 crash_point="execution.cancel",
             )
         )
+
+    async def grace_of_cancel(self, execution_id: str) -> float | None:
+        """Return the grace period that was given first by whoever asked for its end; None when nobody did."""
+        found = await self.get(execution_id)
+        if found is None or not found.cancel_requested:
+            return None
+        asked = [
+            event.data.get("grace_seconds", GRACE_SECONDS)
+            for event in await self.events.after(execution_id, 0)
+            if event.kind == CANCEL_REQUESTED
+        ]
+        return float(asked[0]) if asked else GRACE_SECONDS
 
     async def note_lineage_loss(self) -> None:
         """Note for all executions that ended that lineage may lack their rows."""

@@ -14,6 +14,7 @@ from factflow_engine.registry import AdapterRegistry
 from factflow_execution.errors import (
     ExecutionStateError,
     LaunchFailedError,
+    OwnedElsewhereError,
     ServerStoppingError,
     TagTakenError,
     error_info,
@@ -43,6 +44,9 @@ from factflow_protocols.errors import FactflowError
 from factflow_protocols.storage import StorageProtocol
 
 UNDO_SECONDS = 2.0
+OWNER_SECONDS = 1.0
+"""How long another server's end is waited for before it is asked whether that one is still there."""
+TAKEN_UP_SECONDS = 0.1
 
 _log = logs.logger(__name__)
 
@@ -155,18 +159,27 @@ class ExecutionService:
                 hint="only running and interrupted executions can be cancelled",
             )
         execution_id = execution.execution_id
-        await self._repository.request_cancel(execution_id, self._clock.now())
+        await self._repository.request_cancel(execution_id, self._clock.now(), grace_seconds)
         launching = self._launching.get(execution_id)
         if launching is not None:
             self._manager.ask_to_stop(execution_id, "cancelled", grace_seconds)
             await launching.wait()
         await self._manager.cancel(execution_id, grace_seconds)
         current = await self.get(execution_id)
-        if current.status in {"running", "interrupted"} and not self._manager.is_running(
-            execution_id
-        ):
-            current = await self.give_up(execution_id, "cancelled")
+        while not self._closed and current.status in {"running", "interrupted"}:
+            if self._manager.is_running(execution_id):
+                break
+            try:
+                current = await self.give_up(execution_id, "cancelled")
+            except (OwnedElsewhereError, LeaseLostError):
+                current = await self._cancelled_elsewhere(execution_id)
         return Cancellation(execution_id, execution.status, current.status)
+
+    async def _cancelled_elsewhere(self, execution_id: str) -> PipelineExecution:
+        """Wait for the end that the owner makes, who is told; not for long, since it may die over it."""
+        if (await self.get(execution_id)).status == "interrupted":
+            await asyncio.sleep(TAKEN_UP_SECONDS)  # it is about to be taken up, and found cancelled
+        return await self.waiter.wait(execution_id, OWNER_SECONDS)
 
     async def finished(self, execution_id: str, final: FinalState) -> bool:
         """Write how an execution ended: `ExecutionEnds.finished`."""
@@ -176,9 +189,9 @@ class ExecutionService:
         """Stop what runs here and is another server's."""
         self._manager.ask_to_stop(execution_id, "interrupted", 0.0)
 
-    def is_here(self, execution_id: str) -> bool:
-        """Tell whether it runs in this process, or is about to."""
-        return self._manager.is_running(execution_id) or execution_id in self._launching
+    def here(self) -> builtins.list[str]:
+        """Return the executions that run in this process, or are about to."""
+        return [*self._manager.running(), *self._launching]
 
     def is_launching(self, execution_id: str) -> bool:
         """Tell whether its adapters are being opened, at a launch or when it is taken up again."""
@@ -193,11 +206,8 @@ class ExecutionService:
         if self.leases is not None:
             self.ends.awaiting_recovery = set(await self._repository.with_status("interrupted"))
             return []
-        orphans = [
-            execution_id
-            for execution_id in await self._repository.with_status("running")
-            if not self._manager.is_running(execution_id)
-        ]
+        running = await self._repository.with_status("running")
+        orphans = [one for one in running if not self._manager.is_running(one)]
         for execution_id in orphans:
             gap = (await self.get(execution_id)).lineage_gap
             await self.ends.end(

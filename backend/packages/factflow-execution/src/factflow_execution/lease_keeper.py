@@ -76,6 +76,10 @@ class LeaseKeeper:
             )
         self._notifications.tell("execution", execution_id)
 
+    async def owner_of(self, execution_id: str) -> str | None:
+        """Return which server has an execution; None when none has."""
+        return await self._leases.owner_of(execution_id)
+
     async def left(self) -> list[str]:
         """Return executions that have not ended and that no server has, the oldest first."""
         return await self._leases.left()

@@ -1,8 +1,12 @@
-"""Fills the gaps that trouble with the lineage database left, from outcome records, behind the work."""
+"""Fills the gaps that trouble with the lineage database left, from outcome records, behind the work.
+
+Where several servers share executions, one of them at a time fills one, by its lease.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from factflow_engine.config.graph import PipelineGraph
 from factflow_engine.lineage_rows import rebuild_rows
@@ -10,6 +14,7 @@ from factflow_engine.manager import OrchestratorManager
 from factflow_engine.outcome_store import OutcomeStore
 from factflow_execution.execution_deletions import ExecutionDeletions
 from factflow_execution.execution_repository import ExecutionRepository
+from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.snapshot import snapshot_config
 from factflow_foundation import logs
 from factflow_lineage.writer import LineageService
@@ -18,6 +23,8 @@ RETRY_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 """How long closing waits for what is under way: a server that stops must end."""
 FLUSH_SECONDS = 60.0
+LOOK_SECONDS = 60.0
+"""How often gaps are looked for that another server noted, and may not have come to fill."""
 
 _log = logs.logger(__name__)
 
@@ -33,12 +40,14 @@ class LineageFiller:
         store: OutcomeStore,
         manager: OrchestratorManager,
         deletions: ExecutionDeletions,
+        leases: LeaseKeeper | None = None,
     ) -> None:
         self._repository = repository
         self._lineage = lineage
         self._store = store
         self._manager = manager
         self._deletions = deletions
+        self._leases = leases
         self._task: asyncio.Task[None] | None = None
         self.remaining = 0
         """How many executions wait for their rows to be made again."""
@@ -81,7 +90,9 @@ class LineageFiller:
 
     async def _run(self) -> None:
         while True:
-            await self._lineage.gap_noted.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._leases is None else LOOK_SECONDS):
+                    await self._lineage.gap_noted.wait()
             self._lineage.gap_noted.clear()
             try:
                 complete = await self._fill_all()
@@ -105,7 +116,7 @@ class LineageFiller:
         for number, execution_id in enumerate(to_fill):
             self.remaining = len(to_fill) - number
             try:
-                complete &= await self.fill(execution_id)
+                complete &= await self._fill_alone(execution_id)
             except Exception as error:  # noqa: BLE001 - the others must not wait for it
                 _log.warning(
                     "lineage gap not filled yet", execution_id=execution_id, error=str(error)
@@ -114,6 +125,17 @@ class LineageFiller:
         if complete:
             self.remaining = 0
         return complete
+
+    async def _fill_alone(self, execution_id: str) -> bool:
+        """Fill it unless another server does, or runs it still."""
+        if self._leases is None:
+            return await self.fill(execution_id)
+        if not await self._leases.take(execution_id):
+            return False
+        try:
+            return await self.fill(execution_id)
+        finally:
+            await self._leases.give_back(execution_id)
 
     async def _let_go(self, execution_id: str) -> bool:
         """Leave no row of an execution that is deleted, and may have been while its rows were made."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from factflow_engine.config.issues import ConfigurationError
 from factflow_engine.execution_spec import RouteRuntime, RouteState
-from factflow_engine.manager import OrchestratorManager
 from factflow_execution.models import PipelineExecution
+from factflow_execution.runtimes import Live, Runtimes
 from factflow_execution.snapshot import snapshot_config
 from factflow_lineage.errors import LineageUnavailableError
 from factflow_lineage.filters import LineageFilter
@@ -72,10 +72,10 @@ class ProgressService:
     def __init__(
         self,
         lineage: PipelineLineageRepository,
-        manager: OrchestratorManager,
+        runtimes: Runtimes,
     ) -> None:
         self._lineage = lineage
-        self._manager = manager
+        self._runtimes = runtimes
 
     async def routes(self, execution: PipelineExecution) -> list[RouteProgress]:
         """Return every route in the order of the YAML; with zeros where lineage does not answer."""
@@ -83,7 +83,8 @@ class ProgressService:
             config = snapshot_config(execution.config_snapshot)
         except ConfigurationError:
             return []
-        runtimes = {route.route_id: route for route in self._runtime(execution)}
+        live = await self._runtimes.of(execution)
+        runtimes = {route.route_id: route for route in live.routes}
         try:
             counts = (await self._lineage.counts(execution.execution_id)).routes
         except LineageUnavailableError:
@@ -102,18 +103,19 @@ class ProgressService:
                     delayed=0,
                 ),
                 counted.get(route_id) or RouteCounts(route_id, 0, 0, 0, 0, None),
-                self._per_second(execution, counted.get(route_id), route_id),
+                _per_second(execution, live, counted.get(route_id), route_id),
+                is_known=live.silent is None,
             )
             for route_id, route in config.routes.items()
         ]
 
-    def plan(self, execution: PipelineExecution) -> PlanProgress | None:
+    async def plan(self, execution: PipelineExecution) -> PlanProgress | None:
         """Return how far a replay is with its plan; None when it does not run, or is none."""
         planned = (execution.replay_source or {}).get("planned_messages")
-        published = self._manager.published(execution.execution_id)
-        if execution.ended or published is None or not isinstance(planned, int):
+        if not isinstance(planned, int):
             return None
-        return PlanProgress(published, planned)
+        published = (await self._runtimes.of(execution)).published
+        return None if published is None else PlanProgress(published, planned)
 
     async def stats(self, execution: PipelineExecution) -> ExecutionStats:
         """Return an execution's counts. Raises `LineageUnavailableError`."""
@@ -164,25 +166,25 @@ class ProgressService:
             sorted(found, key=lambda stage: places.get((stage.route_id, stage.stage), len(places)))
         )
 
-    def _per_second(
-        self, execution: PipelineExecution, counts: RouteCounts | None, route_id: str
-    ) -> float | None:
-        """Return a route's pace of the last minute, or that of its whole time when it has ended; None
-        before it settled anything."""
-        if counts is None:
-            return None
-        if not execution.ended:
-            return self._manager.per_second(execution.execution_id, route_id)
-        seconds = (execution.completed_at or execution.started_at) - execution.started_at
-        return (counts.completed + counts.failed) / seconds if seconds > 0 else None
 
-    def _runtime(self, execution: PipelineExecution) -> list[RouteRuntime]:
-        return [] if execution.ended else self._manager.runtime(execution.execution_id)
+def _per_second(
+    execution: PipelineExecution, live: Live, counts: RouteCounts | None, route_id: str
+) -> float | None:
+    """Return a route's pace of the last minute, or that of its whole time when it has ended; None
+    before it settled anything."""
+    if counts is None:
+        return None
+    if not execution.ended:
+        return None if live.silent else live.per_second.get(route_id, 0.0)
+    seconds = (execution.completed_at or execution.started_at) - execution.started_at
+    return (counts.completed + counts.failed) / seconds if seconds > 0 else None
 
 
-def _progress(now: RouteRuntime, counts: RouteCounts, rate: float | None) -> RouteProgress:
+def _progress(
+    now: RouteRuntime, counts: RouteCounts, rate: float | None, *, is_known: bool
+) -> RouteProgress:
     settled = counts.completed + counts.failed
-    in_progress = now.in_flight if now.state != "stopped" else counts.in_progress
+    in_progress = now.in_flight if is_known and now.state != "stopped" else counts.in_progress
     waiting = now.ready + now.delayed
     return RouteProgress(
         route_id=now.route_id,

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from factflow_engine.config.issues import ConfigurationError
 from factflow_engine.execution_spec import BreakerRuntime, HeldBack
-from factflow_engine.manager import OrchestratorManager
 from factflow_execution.config_repository import ConfigRepository
 from factflow_execution.errors import RouteNotRunningError
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.execution_service import ExecutionService
 from factflow_execution.models import ExecutionStatus, PipelineExecution
 from factflow_execution.progress import ProgressService, RouteProgress
+from factflow_execution.runtimes import Runtimes
 from factflow_execution.snapshot import snapshot_config
 from factflow_foundation.clock import Clock, isoformat
 from factflow_lineage.stats import StageStats
@@ -62,14 +62,14 @@ class RouteMetricsService:
         executions: ExecutionService,
         repository: ExecutionRepository,
         configs: ConfigRepository,
-        manager: OrchestratorManager,
+        runtimes: Runtimes,
         progress: ProgressService,
         clock: Clock,
     ) -> None:
         self._executions = executions
         self._repository = repository
         self._configs = configs
-        self._manager = manager
+        self._runtimes = runtimes
         self._progress = progress
         self._clock = clock
 
@@ -85,11 +85,7 @@ class RouteMetricsService:
             if not _has(route_id, asked.config_snapshot):
                 raise RouteNotRunningError(route_id, execution)
             return RouteReport([await self._one(route_id, asked)], running=int(not asked.ended))
-        running = [
-            id_
-            for id_ in self._manager.running()
-            if any(route.route_id == route_id for route in self._manager.runtime(id_))
-        ]
+        running = await self._runtimes.running(route_id)
         if not running:
             return await self._of_none(route_id)
         found = [await self._one(route_id, await self._executions.get(id_)) for id_ in running]
@@ -114,8 +110,8 @@ class RouteMetricsService:
         routes = await self._progress.routes(execution)
         progress = next(route for route in routes if route.route_id == route_id)
         stages = await self._progress.stages(execution)
-        runtimes = () if execution.ended else self._manager.runtime(execution.execution_id)
-        now = next((route for route in runtimes if route.route_id == route_id), None)
+        routes_now = (await self._runtimes.of(execution)).routes
+        now = next((route for route in routes_now if route.route_id == route_id), None)
         end = execution.completed_at or self._clock.now()
         seconds = end - execution.started_at
         settled = progress.completed + progress.failed

@@ -9,6 +9,7 @@ when it starts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from factflow_engine.config.models import NAME_PATTERN
 from factflow_engine.manager import OrchestratorManager
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.execution_events import Event, ExecutionEvents
+from factflow_execution.runtimes import Runtimes
 from factflow_execution.tables import route_pauses
 from factflow_execution.upsert import upsert
 from factflow_foundation import logs
@@ -81,25 +83,35 @@ class RoutePauses:
         manager: OrchestratorManager,
         clock: Clock | None = None,
         events: ExecutionEvents | None = None,
+        *,
         notifications: Notifications | None = None,
+        runtimes: Runtimes | None = None,
     ) -> None:
         self._events = events or ExecutionEvents(engine)
         self._engine = engine
         self._manager = manager
         self._clock = clock or SystemClock()
         self._notifications = notifications
+        self._runtimes = runtimes or Runtimes(manager)
+        self._in_force: set[str] = set()
+        self._turn = asyncio.Lock()
+        """So that what is in force here is never behind what was read before."""
+        self._listening = contextlib.ExitStack()
         self._timer: asyncio.TimerHandle | None = None
+        self._again = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Put into force what was asked of an earlier process, but for what is over by now."""
         await self._end_due()
-        for pause in await self.all():
-            self._manager.pause(pause.route_id)
-        await self._set_timer()
+        if self._runtimes.others is not None and self._notifications is not None:
+            # Other servers pause and resume, too.
+            self._listening.callback(self._notifications.listen("pauses", lambda _: self._wake()))
+        await self._put_in_force()
 
     async def close(self) -> None:
         """Let the timer go; pauses stay as they are."""
+        self._listening.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._ending is not None:
@@ -131,31 +143,53 @@ class RoutePauses:
         if not NAME_PATTERN.fullmatch(route_id):
             raise RouteNameError(route_id)
         asked = RoutePause(route_id, self._clock.now(), paused_by or None, reason or None, until)
-        async with self._engine.begin() as connection:
-            query = _pause_or_pause_again(self._engine.dialect.name, asked)
-            pause = RoutePause(**(await connection.execute(query)).mappings().one())
-            told = await self._add_events(connection, "route_paused", route_id, asdict(pause))
-            reach("route.pause.before")
-        reach("route.pause.after")
-        self._manager.pause(route_id)
+        async with self._turn:
+            async with self._engine.begin() as connection:
+                query = _pause_or_pause_again(self._engine.dialect.name, asked)
+                pause = RoutePause(**(await connection.execute(query)).mappings().one())
+                told = await self._add_events(connection, "route_paused", route_id, asdict(pause))
+                reach("route.pause.before")
+            reach("route.pause.after")
+            self._pause(route_id)
         await self._set_timer()
         self._tell(told)
         return pause
 
     async def resume(self, route_id: str) -> bool:
         """Have a route take messages again; False when it was not paused."""
-        found, told = await self._remove(route_pauses.c.route_id == route_id)
-        self._manager.resume(route_id)
+        async with self._turn:
+            found, told = await self._remove(route_pauses.c.route_id == route_id)
+            self._resume(route_id)
         self._tell(told)
         return bool(found)
 
     async def _end_due(self) -> None:
         """End the pauses whose time has come."""
-        ended, told = await self._remove(route_pauses.c.until <= self._clock.now())
-        for route_id in ended:
-            _log.warning("pause is over", route=route_id)
-            self._manager.resume(route_id)
-        self._tell(told)
+        async with self._turn:
+            ended, told = await self._remove(route_pauses.c.until <= self._clock.now())
+            for route_id in ended:
+                _log.warning("pause is over", route=route_id)
+                self._resume(route_id)
+        if ended:
+            self._tell(told)
+
+    async def _put_in_force(self) -> None:
+        """Have the routes paused that the rows name, and no others, whichever server wrote them."""
+        async with self._turn:
+            wanted = {pause.route_id for pause in await self.all()}
+            for route_id in wanted - self._in_force:
+                self._pause(route_id)
+            for route_id in self._in_force - wanted:
+                self._resume(route_id)
+        await self._set_timer()
+
+    def _pause(self, route_id: str) -> None:
+        self._in_force.add(route_id)
+        self._manager.pause(route_id)
+
+    def _resume(self, route_id: str) -> None:
+        self._in_force.discard(route_id)
+        self._manager.resume(route_id)
 
     async def _remove(self, which: ColumnElement[bool]) -> tuple[list[str], list[str]]:
         """Delete rows; return the routes they paused, and the executions that have an event of it."""
@@ -186,14 +220,21 @@ class RoutePauses:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._wake)
 
     def _wake(self) -> None:
-        self._timer = None
-        self._ending = asyncio.create_task(self._look(), name="ends of pauses")
+        self._again.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.create_task(self._look(), name="ends of pauses")
 
     async def _look(self) -> None:
-        """End what is over; a database in trouble is asked again a little later."""
+        """End what is over, and follow what others did; a database in trouble is asked again a little
+        later."""
         try:
-            await self._end_due()
-            await self._set_timer()
+            while self._again.is_set():
+                self._again.clear()
+                await self._end_due()
+                await self._put_in_force()
         except DATABASE_TROUBLE as error:
             _log.warning("a pause cannot be ended yet", reason=reason_of(error))
             self._sleep(RETRY_SECONDS)
@@ -205,16 +246,12 @@ class RoutePauses:
         route_id: str,
         pause: dict[str, Any] | None = None,
     ) -> list[str]:
-        """Write an event for each execution that runs the route; return their ids."""
+        """Write an event for each execution that runs the route, on any server; return their ids."""
         data = {"route_id": route_id}
         for name in ("paused_by", "reason"):
             if pause is not None:
                 data[name] = pause[name]
-        running = [
-            execution_id
-            for execution_id in self._manager.running()
-            if any(route.route_id == route_id for route in self._manager.runtime(execution_id))
-        ]
+        running = await self._runtimes.running(route_id)
         await self._events.hold_rows(connection, running)
         for execution_id in running:
             event = Event(kind, self._clock.now(), data)

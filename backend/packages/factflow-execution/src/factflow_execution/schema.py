@@ -13,5 +13,5 @@ from factflow_execution.tables import metadata
 
 NAME = "execution"
 METADATA = metadata
-HEAD = "0003"
+HEAD = "0004"
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -186,3 +186,17 @@ worker_shares = Table(
     Column("missing_rows", _Count, nullable=False),
     Index("ix_worker_share_worker", "worker_id"),
 )
+
+server_questions = Table(
+    "server_question",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("server", String(128), nullable=False),  # who is asked
+    Column("asker", String(128), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("execution_id", String(36), nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("answer", Text),  # NULL: none yet; empty: the server cannot say
+    Index("ix_server_question_server", "server"),
+)

@@ -55,14 +55,19 @@ class ExecutionWaiter:
     def close(self) -> None:
         """Have all who wait be answered with how things stand, from now on at once: the server stops."""
         self._closed = True
-        for execution_id in list(self._waiting):
-            self.look_again(execution_id)
+        self.look_again_all()
 
     def look_again(self, execution_id: str) -> None:
-        """Have all who wait for this execution read it once more: no recovery is to come any more."""
+        """Have all who wait for this execution read it once more: another process may have changed it, or no
+        recovery is to come any more."""
         for future in self._waiting.get(execution_id, ()):
             if not future.done():
                 future.set_result(None)
+
+    def look_again_all(self) -> None:
+        """Have all who wait read their executions once more."""
+        for execution_id in list(self._waiting):
+            self.look_again(execution_id)
 
     def resolve(self, execution: PipelineExecution) -> None:
         """Wake all who wait for this execution, which has ended."""

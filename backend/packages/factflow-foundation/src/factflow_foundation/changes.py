@@ -70,6 +70,11 @@ class Changes:
             for key in set(keys):
                 self.tell(key, topic)
 
+    def tell_everyone(self, topic: str) -> None:
+        """Tell all who listen, whatever they listen to: some of it may have been missed."""
+        for key in list(self._listening):
+            self.tell(key, topic)
+
     def close(self) -> None:
         """Wake everyone for the last time."""
         self.closed = True

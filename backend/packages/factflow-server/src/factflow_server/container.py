@@ -35,10 +35,13 @@ from factflow_execution.lease_keeper import LeaseKeeper
 from factflow_execution.left_queues import LeftQueues
 from factflow_execution.lineage_audit import LineageAudit
 from factflow_execution.lineage_filler import LineageFiller
+from factflow_execution.news_of_others import NewsOfOthers, SharedChanges
 from factflow_execution.others_at_work import OthersAtWork
 from factflow_execution.progress import ProgressService
 from factflow_execution.route_metrics import RouteMetricsService
 from factflow_execution.route_pauses import RoutePauses
+from factflow_execution.runtimes import OtherServers, Runtimes
+from factflow_execution.server_questions import ServerQuestions
 from factflow_execution.storage_event_streamer import StorageEventStreamer
 from factflow_execution.system_metrics import SystemMetricsService
 from factflow_execution.usage_counter import UsageCounter
@@ -110,6 +113,8 @@ class Container:
     others: OthersAtWork | None
     leases: LeaseKeeper | None
     server_id: str
+    runtimes: Runtimes
+    news: NewsOfOthers | None
 
     @property
     def uptime_seconds(self) -> float:
@@ -129,6 +134,8 @@ class Container:
         await self.manager.stop(grace_seconds)
         if self.leases is not None:
             await self.leases.close()
+        if self.news is not None:
+            await self.news.close()
         self.executions.waiter.close()
         self.changes.close()
 
@@ -172,7 +179,7 @@ async def _join(
         storage = JournalledStorage(storage, settings.commit_journal)
     stack.push_async_callback(storage.close)
     queue = await open_queue(settings, data_dir, clock, stack)
-    changes = Changes()
+    changes = SharedChanges(notifications) if settings.shares_work else Changes()
     lineage, lineage_repository = await open_lineage(settings, data_dir, changes, stack)
 
     version = distribution_version("factflow-server")
@@ -229,8 +236,15 @@ async def _join(
         clock=clock,
         leases=leases,
     )
-    progress = ProgressService(lineage_repository, manager)
-    pauses = RoutePauses(database, manager, clock, events, notifications)
+    questions = ServerQuestions(database, server_id, notifications, clock)
+    stack.push_async_callback(questions.close)
+    runtimes = Runtimes(
+        manager, None if leases is None else OtherServers(repository, leases, questions)
+    )
+    progress = ProgressService(lineage_repository, runtimes)
+    pauses = RoutePauses(
+        database, manager, clock, events, notifications=notifications, runtimes=runtimes
+    )
     stack.push_async_callback(pauses.close)
     await pauses.load()
     config_repository = ConfigRepository(database, reads)
@@ -241,6 +255,7 @@ async def _join(
         store=OutcomeStore(storage),
         manager=manager,
         deletions=deletions,
+        leases=leases,
     )
     recovery = RecoveryManager(executions, storage, LeftQueues(repository, manager))
     return Container(
@@ -263,11 +278,11 @@ async def _join(
             executions=executions,
             repository=repository,
             configs=config_repository,
-            manager=manager,
+            runtimes=runtimes,
             progress=progress,
             clock=clock,
         ),
-        queue_diagnostic=QueueDiagnostic(queue, manager),
+        queue_diagnostic=QueueDiagnostic(queue, runtimes, leases),
         health=HealthService(
             settings=settings,
             data_dir=data_dir,
@@ -287,6 +302,10 @@ async def _join(
         others=others,
         leases=leases,
         server_id=server_id,
+        news=None
+        if leases is None
+        else NewsOfOthers(notifications, changes, executions, repository, manager),
+        runtimes=runtimes,
         replay=DetachedReplayService(
             executions=executions,
             configs=configs,
@@ -312,7 +331,8 @@ async def _join(
                 clock=clock,
                 put_off=recovery.put_off,
                 workers=workers,
-            )
+            ),
+            runtimes,
         ),
         lineage_audit=LineageAudit(
             repository=repository,
@@ -329,6 +349,7 @@ async def _join(
             storage=storage,
             lineage=lineage,
             clock=clock,
+            leases=leases,
         ),
         archives=ArchiveJobs(storage, data_dir.archives),
         storage_reports=_storage_reports(

@@ -7,12 +7,14 @@ the scope is deleted. Should the process die meanwhile, the next diagnostic clea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from factflow_engine.manager import OrchestratorManager
+from factflow_execution.lease_keeper import LeaseKeeper
+from factflow_execution.runtimes import Runtimes
 from factflow_protocols.errors import FactflowError
 from factflow_protocols.queue import OutgoingMessage, QueueProtocol, QueueScope
 
@@ -20,6 +22,8 @@ SCOPE = QueueScope("diagnostic")
 OWN_QUEUE = "diagnostic"
 BODY = b"factflow queue diagnostic"
 CLEANUP_SECONDS = 2.0
+TURN_SECONDS = 0.1
+"""Between two looks whether another server has ended its diagnosis."""
 
 T = TypeVar("T")
 
@@ -70,11 +74,14 @@ class Diagnosis:
 
 
 class QueueDiagnostic:
-    """Runs one diagnosis at a time."""
+    """Runs one diagnosis at a time; with `leases`, one of all servers that share the queue."""
 
-    def __init__(self, queue: QueueProtocol, manager: OrchestratorManager) -> None:
+    def __init__(
+        self, queue: QueueProtocol, runtimes: Runtimes, leases: LeaseKeeper | None = None
+    ) -> None:
         self._queue = queue
-        self._manager = manager
+        self._runtimes = runtimes
+        self._leases = leases
         self._turn = asyncio.Lock()
 
     async def run(self, timeout: float = 5.0) -> Diagnosis:
@@ -82,10 +89,10 @@ class QueueDiagnostic:
 
         After a round trip that failed the others are not tried.
         """
-        async with self._turn:
+        async with self._turn, self._only_here():
             began = time.perf_counter()
             await self._clean_up()  # of one that was cut off
-            states = self._states()
+            states = await self._states()
             trips: list[RoundTrip] = []
             try:
                 for name in sorted({OWN_QUEUE, *(state.queue for state in states)}):
@@ -101,6 +108,21 @@ class QueueDiagnostic:
                 round_trips=tuple(trips),
                 queues=tuple(states),
             )
+
+    @contextlib.asynccontextmanager
+    async def _only_here(self) -> AsyncIterator[None]:
+        """Wait until no other server diagnoses: all of them use the same scope."""
+        if self._leases is None:
+            yield
+            return
+        while True:
+            if await self._leases.take(SCOPE.execution_id):
+                break
+            await asyncio.sleep(TURN_SECONDS)
+        try:
+            yield
+        finally:
+            await self._leases.give_back(SCOPE.execution_id)
 
     async def _trip(self, name: str, timeout: float) -> RoundTrip:
         took: dict[str, float] = {}
@@ -144,7 +166,8 @@ class QueueDiagnostic:
             return f"delete: {failure.message}"
         return None
 
-    def _states(self) -> list[QueueState]:
+    async def _states(self) -> list[QueueState]:
+        running = await self._runtimes.running()
         return [
             QueueState(
                 execution_id,
@@ -156,8 +179,10 @@ class QueueDiagnostic:
                 in_flight=route.in_flight,
                 delayed=route.delayed,
             )
-            for execution_id in self._manager.running()
-            for route in self._manager.runtime(execution_id)
+            for execution_id, live in zip(
+                running, await self._runtimes.of_all(running), strict=True
+            )
+            for route in live.routes
         ]
 
 

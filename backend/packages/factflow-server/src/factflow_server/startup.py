@@ -37,8 +37,13 @@ async def running(settings: ServerSettings) -> AsyncIterator[Container]:
             _log.warning("executions were interrupted", execution_ids=orphans)
         if container.leases is not None:
             container.leases.start()
+            if container.runtimes.others is not None:
+                container.runtimes.others.questions.start()
+            if container.news is not None:
+                container.news.start()
             # What another server gives back is told as a change of the execution.
             container.notifications.listen("execution", lambda _: container.recovery.look())
+            container.notifications.listen("execution", lambda _: container.deleter.look())
         if container.others is not None:
             container.others.start()
         container.lineage_filler.start()

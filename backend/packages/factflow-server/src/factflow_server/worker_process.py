@@ -29,10 +29,10 @@ from factflow_execution import schema as execution_schema
 from factflow_execution.execution_events import ExecutionEvents
 from factflow_execution.execution_repository import ExecutionRepository
 from factflow_execution.followed_execution import WorkerParts
+from factflow_execution.news_of_others import SharedChanges
 from factflow_execution.worker_service import WorkerService
 from factflow_execution.workers import Worker, Workers
 from factflow_foundation import interpreter, logs
-from factflow_foundation.changes import Changes
 from factflow_foundation.clock import SystemClock
 from factflow_foundation.notifications import Notifications
 from factflow_infra.schema import bring_up_to_date
@@ -147,7 +147,7 @@ async def _join(
     stack.push_async_callback(storage.close)
     nowhere = DataDir.at(settings.data_dir)  # named for what embedded servers keep; never made
     queue = await open_queue(settings, nowhere, clock, stack)
-    changes = Changes()
+    changes = SharedChanges(notifications)  # whoever follows executions does so on a server
     lineage, _ = await open_lineage(settings, nowhere, changes, stack)
     tracer = await asyncio.to_thread(open_tracing, settings.otel, version("factflow-server"))
     if tracer is not None:

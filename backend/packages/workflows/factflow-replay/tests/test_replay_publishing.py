@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from factflow_execution.progress import PlanProgress, ProgressService
+from factflow_execution.runtimes import Runtimes
 from factflow_protocols.queue import OutgoingMessage, QueueScope
 from factflow_replay.replay.models import ReplayRequest
 from factflow_testing.platform import Platform
@@ -44,8 +45,8 @@ def gate(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 async def published(platform: Platform, execution_id: str) -> PlanProgress | None:
-    progress = ProgressService(platform.engine.rows, platform.engine.manager)
-    return progress.plan(await platform.executions.get(execution_id))
+    progress = ProgressService(platform.engine.rows, Runtimes(platform.engine.manager))
+    return await progress.plan(await platform.executions.get(execution_id))
 
 
 async def held_replay(platform: Platform) -> str:

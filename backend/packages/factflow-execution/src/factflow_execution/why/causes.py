@@ -22,6 +22,7 @@ CauseCode = Literal[
     "ending",
     "end_not_written",
     "no_owner",
+    "owner_silent",
     "publishing",
     "deleted",
     "interrupted",

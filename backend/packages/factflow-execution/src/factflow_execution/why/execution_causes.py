@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from factflow_execution.runtimes import silent_words
 from factflow_execution.why.causes import Cause, CauseCode
 from factflow_execution.why.facts import ExecutionFacts
 from factflow_execution.why.failure_causes import group_causes
@@ -96,6 +97,9 @@ def _running(facts: ExecutionFacts) -> tuple[Cause, ...]:
     if facts.end_unwritten is not None:
         words = f"{facts.name} has ended, but that cannot be written: {told(facts.end_unwritten)}"
         return (_cause(facts, "end_not_written", words, "factflow system health"),)
+    if facts.silent_owner is not None:
+        words = f"how {facts.name} stands is not known now: {silent_words(facts.silent_owner)}"
+        return (*_cancelling(facts), _cause(facts, "owner_silent", words, _again(facts)))
     if not facts.runs_here:
         words = f"no server process runs {facts.name}: the next start of one takes it up"
         return (_cause(facts, "no_owner", words, "factflow serve"),)
@@ -104,6 +108,10 @@ def _running(facts: ExecutionFacts) -> tuple[Cause, ...]:
         words = f"all messages of {facts.name} have ended: the final status is about to be written"
         found = [_cause(facts, "ending", words, wait)]
     return tuple(found)
+
+
+def _again(facts: ExecutionFacts) -> str:
+    return f"factflow execution why {facts.name}"
 
 
 def _cancelling(facts: ExecutionFacts) -> Iterator[Cause]:

@@ -79,7 +79,8 @@ class ExecutionFacts:
 
     `engine_holds` says what publishing (`_publisher`) and the end (`_end`) wait for, `end_unwritten` why
     the final status cannot be written, `put_off` why its recovery is tried later, `lineage_trouble` why
-    lineage could not be asked. `workers` are those that are there, `shares` what they do with it.
+    lineage could not be asked. `workers` are those that are there, `shares` what they do with it;
+    `silent_owner` is the server that runs it, and was asked in vain.
     """
 
     now: float
@@ -101,6 +102,7 @@ class ExecutionFacts:
     stall: Stall | None = None
     workers: tuple[Worker, ...] = ()
     shares: tuple[Share, ...] = ()
+    silent_owner: str | None = None
 
     @property
     def id(self) -> str:

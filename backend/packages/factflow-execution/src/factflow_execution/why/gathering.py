@@ -62,8 +62,11 @@ class FactGatherer:
         """Return the pauses in force, by route."""
         return {pause.route_id: _pause(pause) for pause in await self._pauses.all()}
 
-    async def execution(self, row: PipelineExecution) -> ExecutionFacts:
-        """Return what is known of an execution and its routes."""
+    async def execution(
+        self, row: PipelineExecution, silent_owner: str | None = None
+    ) -> ExecutionFacts:
+        """Return what is known of an execution and its routes here; `silent_owner` is the server that runs
+        it, if that is another one, which did not answer."""
         execution_id = row.execution_id
         manager = self.manager
         planned = (row.replay_source or {}).get("planned_messages")
@@ -80,6 +83,7 @@ class FactGatherer:
             end_unwritten=self.executions.late_ends.unwritten.get(execution_id),
             put_off=self._put_off.get(execution_id),
             stall=manager.last_stall,
+            silent_owner=silent_owner,
         )
         try:
             facts = replace(facts, failures=await self.lineage.failure_groups(execution_id))
@@ -95,7 +99,8 @@ class FactGatherer:
                 shares=tuple(await self._workers.shares(execution_id)),
             )
         try:
-            if row.status in {"running", "interrupted"}:
+            # Only who runs it, or may take it up, has the queue look for what it lost.
+            if row.status in {"running", "interrupted"} and silent_owner is None:
                 progress = await manager.found_in_queue(execution_id, row.generation)
                 facts = replace(facts, progress=progress)
         except QueueUnavailableError as error:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import ClassVar
 
+from factflow_engine.execution_spec import RouteState
 from factflow_execution.errors import ExecutionNotFoundError
 from factflow_execution.models import PipelineExecution
+from factflow_execution.runtimes import Runtimes, has_route
 from factflow_execution.why import execution_causes, message_causes
-from factflow_execution.why.causes import Answer
+from factflow_execution.why.asked_owners import AskedOwners
+from factflow_execution.why.causes import Answer, SubjectKind
 from factflow_execution.why.facts import ExecutionFacts
 from factflow_execution.why.failure_causes import group_causes
 from factflow_execution.why.gathering import FactGatherer
@@ -36,10 +39,11 @@ class SubjectNotFoundError(FactflowError):
 class WhyService:
     """One method for each kind of subject, and `resolve` for whatever somebody typed."""
 
-    def __init__(self, gatherer: FactGatherer) -> None:
+    def __init__(self, gatherer: FactGatherer, runtimes: Runtimes | None = None) -> None:
         self._gatherer = gatherer
         self._executions = gatherer.executions
-        self._manager = gatherer.manager
+        self._runtimes = runtimes or Runtimes(gatherer.manager)
+        self._owners = AskedOwners(self._executions, self._runtimes.others, self._answer_here)
 
     async def resolve(self, subject: str, execution: str | None = None) -> Answer:
         """Answer for what `subject` names: an execution (id or tag), a route, a message (id, or the id
@@ -53,10 +57,9 @@ class WhyService:
             row = await self._executions.get(execution)
             if subject in {row.execution_id, row.tag}:
                 return await self.execution(subject)
-            facts = await self._gatherer.execution(row)
-            if subject in facts.routes or _has_route(facts, subject):
-                return _route_answer(subject, facts)
-            return await self._message_in(facts, subject)
+            if has_route(row, subject):
+                return await self._of("route", subject, row)
+            return await self._of("message", subject, row)
         try:
             return await self.execution(subject)
         except ExecutionNotFoundError:
@@ -68,7 +71,26 @@ class WhyService:
 
     async def execution(self, id_or_tag: str) -> Answer:
         """Answer for an execution. Raises `ExecutionNotFoundError`."""
-        facts = await self._gatherer.execution(await self._executions.get(id_or_tag))
+        row = await self._executions.get(id_or_tag)
+        return await self._of("execution", row.execution_id, row)
+
+    async def _of(self, kind: SubjectKind, subject: str, row: PipelineExecution) -> Answer:
+        """Answer for a subject in an execution: as the server says that runs it, if that is another one and
+        answers."""
+        asked = await self._owners.ask(kind, subject, row)
+        if asked.answer is not None:
+            return asked.answer
+        return await self._answer_here(kind, subject, row, asked.silent)
+
+    async def _answer_here(
+        self, kind: SubjectKind, subject: str, row: PipelineExecution, silent: str | None = None
+    ) -> Answer:
+        """Answer by what this server can find out; `silent` is the one that runs it and did not answer."""
+        facts = await self._gatherer.execution(row, silent)
+        if kind == "route":
+            return _route_answer(subject, facts)
+        if kind == "message":
+            return await self._message_in(facts, subject)
         return Answer(
             kind="execution",
             subject=facts.id,
@@ -83,18 +105,18 @@ class WhyService:
         """Answer for a route, in one execution or in all that run it. Raises `SubjectNotFoundError`, also
         for one that nobody runs and nobody has paused, and `ExecutionNotFoundError`."""
         if execution is not None:
-            facts = await self._gatherer.execution(await self._executions.get(execution))
-            if route_id not in facts.routes and not _has_route(facts, route_id):
-                raise SubjectNotFoundError(route_id, f" in execution {facts.name}")
-            return _route_answer(route_id, facts)
+            row = await self._executions.get(execution)
+            if not has_route(row, route_id):
+                named = row.tag or row.execution_id
+                raise SubjectNotFoundError(route_id, f" in execution {named}")
+            return await self._of("route", route_id, row)
         running = [
-            await self._gatherer.execution(await self._executions.get(execution_id))
-            for execution_id in self._manager.running()
-            if any(route.route_id == route_id for route in self._manager.runtime(execution_id))
+            await self._of("route", route_id, await self._executions.get(execution_id))
+            for execution_id in await self._runtimes.running(route_id)
         ]
-        running = [facts for facts in running if route_id in facts.routes]
+        running = [answer for answer in running if answer.status != "stopped"]
         if len(running) == 1:
-            return _route_answer(route_id, running[0])
+            return running[0]
         pause = (await self._gatherer.pauses()).get(route_id)
         if not running and pause is None:
             raise SubjectNotFoundError(route_id)
@@ -106,7 +128,7 @@ class WhyService:
             status="paused" if pause is not None else "running",
             summary=f"route {route_id} runs in {where}",
             as_of=self._gatherer.now(),
-            causes=tuple(cause for facts in running for cause in route_causes(facts, route_id))
+            causes=tuple(cause for answer in running for cause in answer.causes)
             or ((pause_cause(route_id, pause),) if pause is not None else ()),
         )
 
@@ -128,13 +150,11 @@ class WhyService:
             except QueueUnavailableError:
                 break
             if place is not None:
-                return await self._message_in(
-                    await self._gatherer.execution(execution), message_or_row
-                )
+                return await self._of("message", message_or_row, execution)
         raise trouble or SubjectNotFoundError(message_or_row)
 
     async def _with_queues(self) -> list[PipelineExecution]:
-        running = [await self._executions.get(each) for each in self._manager.running()]
+        running = [await self._executions.get(each) for each in await self._runtimes.running()]
         return [*running, *await self._executions.interrupted()]
 
     async def _of_row(self, row: PipelineLineageEntry) -> Answer:
@@ -142,7 +162,7 @@ class WhyService:
             execution = await self._executions.get(row.execution_id)
         except ExecutionNotFoundError:
             raise SubjectNotFoundError(row.message_id, ": its execution is gone") from None
-        return await self._message_in(await self._gatherer.execution(execution), row.message_id)
+        return await self._of("message", row.message_id, execution)
 
     async def _message_in(self, execution: ExecutionFacts, message_or_row: str) -> Answer:
         message_id = message_or_row
@@ -163,10 +183,6 @@ class WhyService:
         )
 
 
-def _has_route(facts: ExecutionFacts, route_id: str) -> bool:
-    return facts.graph is not None and route_id in facts.graph.config.routes
-
-
 def _route_answer(route_id: str, facts: ExecutionFacts) -> Answer:
     """Answer for a route of an execution, whether it runs or not."""
     words = f"route {route_id} of execution {facts.name}, which is {facts.status}"
@@ -179,11 +195,13 @@ def _route_answer(route_id: str, facts: ExecutionFacts) -> Answer:
     else:
         causes = execution_causes.execution_causes(facts)
         causes = tuple(each for each in causes if each.code != "messages_failed" or not failed)
+    unknown: RouteState = "stopped" if facts.silent_owner is None else "running"
+    state = unknown if route is None else route.runtime.state
     return Answer(
         kind="route",
         subject=route_id,
         execution_id=facts.id,
-        status=route.runtime.state if route is not None else "stopped",
+        status=state,
         summary=words,
         as_of=facts.now,
         causes=(*causes, *group_causes(failed, facts.id)),

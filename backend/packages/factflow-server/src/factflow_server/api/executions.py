@@ -88,7 +88,7 @@ async def list_executions(
 async def get_execution(execution_id: str, services: Services) -> ExecutionDetailSchema:
     """Get an execution by its id or tag, with its snapshot and the state of its routes."""
     execution = await services.executions.get(execution_id)
-    plan = services.progress.plan(execution)
+    plan = await services.progress.plan(execution)
     gone = await services.executions.deletions.find([execution.execution_id])
     deletion = gone.get(execution.execution_id)
     return ExecutionDetailSchema(
@@ -197,7 +197,7 @@ async def get_execution_dag(
 async def get_execution_monitor(execution_id: str, services: Services) -> MonitorResponse:
     """Get everything for a live view in one call, cheap enough to be asked for every second."""
     execution = await services.executions.get(execution_id)
-    plan = services.progress.plan(execution)
+    plan = await services.progress.plan(execution)
     shown_plan = None if plan is None else PlanProgressSchema.model_validate(plan)
     routes = await _routes(services, execution)
     metrics = MetricsSchema.of(routes)
@@ -239,7 +239,8 @@ async def _routes(services: Container, execution: PipelineExecution) -> list[Rou
     if execution.ended:
         return routes
     pauses = {pause.route_id: pause for pause in await services.pauses.all()}
-    now = {route.route_id: route for route in services.manager.runtime(execution.execution_id)}
+    live = await services.runtimes.of(execution)
+    now = {route.route_id: route for route in live.routes}
     return [
         route.model_copy(update=flow_fields(now.get(route.route_id), pauses.get(route.route_id)))
         for route in routes

@@ -22,9 +22,10 @@ router = APIRouter(prefix="/pipelines", tags=["pipelines"])
 @router.get("", operation_id="list_pipelines")
 async def list_pipelines(services: Services, execution_id: str | None = None) -> PipelinesResponse:
     """List the routes that run now, in all executions or in one, and the pauses in force."""
-    ids = services.manager.running()
     if execution_id is not None:
         ids = [(await services.executions.get(execution_id)).execution_id]
+    else:
+        ids = await services.runtimes.running()
     pauses = await services.pauses.all()
     by_route = {pause.route_id: pause for pause in pauses}
     routes = [
@@ -39,8 +40,8 @@ async def list_pipelines(services: Services, execution_id: str | None = None) ->
             delayed=route.delayed,
             **flow_fields(route, by_route.get(route.route_id)),
         )
-        for id_ in ids
-        for route in services.manager.runtime(id_)
+        for id_, live in zip(ids, await services.runtimes.of_all(ids), strict=True)
+        for route in live.routes
     ]
     return PipelinesResponse(
         total=len(routes), routes=routes, pauses=[PauseSchema.of(pause) for pause in pauses]
@@ -81,11 +82,7 @@ async def update_pipeline_state(
         done, changed = PauseSchema.of(pause), True
     else:
         done, changed = None, await services.pauses.resume(route_id)
-    running = [
-        id_
-        for id_ in services.manager.running()
-        if any(route.route_id == route_id for route in services.manager.runtime(id_))
-    ]
+    running = await services.runtimes.running(route_id)
     return RouteStateResponse(
         success=True,
         route_id=route_id,

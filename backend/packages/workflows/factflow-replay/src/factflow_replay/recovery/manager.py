@@ -75,7 +75,7 @@ class RecoveryManager:
         while True:
             try:
                 for execution_id in await leases.left():
-                    if execution_id in refused or self._executions.is_here(execution_id):
+                    if execution_id in refused or execution_id in self._executions.here():
                         continue
                     execution = await self._executions.get(execution_id)
                     if not await self._taken_up(execution):
