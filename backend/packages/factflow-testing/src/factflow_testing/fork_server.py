@@ -3,13 +3,18 @@
     python -m factflow_testing.fork_server SOCKET
 
 Each request on the socket (a message of JSON, with four descriptors: stdin, stdout, stderr, and one to report
-to) makes a process that does what `python -m factflow_server …` does. Its pid, and later how it ended, are
-lines to the last descriptor. The end of the socket is its own end; what it started goes on.
+to) makes a process that is what `python -m factflow_server …` makes of itself, from its arguments to its last
+thread. Its pid, and later how it ended, are lines to the last descriptor. The end of the socket is its own
+end; what it started goes on.
+
+The one thing that its processes have in common, and others have not, is the seed of `hash`: sets of strings
+come in the same order in all that one worker of pytest starts. What `factflow selftest` starts has its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -17,64 +22,85 @@ import select
 import signal
 import socket
 import sys
-import traceback
-from importlib.metadata import entry_points
-from typing import NoReturn
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 1 << 20
 DESCRIPTORS = 4
 
 
-def main() -> None:
-    """Serve until the socket ends."""
+def main() -> int | None:
+    """Serve until the socket ends; in a process that was asked for, be what it was asked to be."""
     _import_everything()
-    requests = socket.socket(fileno=int(sys.argv[1]))
-    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the tests, which then end this
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    reports: dict[int, int] = {}
-    while True:
-        ready, _, _ = select.select([requests.fileno(), woken], [], [])
-        if woken in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(woken, 4096)
-            _reap(reports)
-        if requests.fileno() in ready:
-            body, descriptors, _, _ = socket.recv_fds(requests, MOST_BYTES, DESCRIPTORS)
-            if not body:
-                return
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                for descriptor in (requests.fileno(), woken, wake, *reports.values()):
-                    os.close(descriptor)
-                _become(json.loads(body), descriptors)
-            *streams, report = descriptors
-            for stream in streams:
-                os.close(stream)
-            reports[pid] = report
-            _tell(report, pid)
+    request = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
+    if request is None:
+        return None
+    _dress(request)
+    from factflow_server.commands import main as serve
+
+    return serve()
 
 
-def _import_everything() -> None:
-    """Import what every server does, without adapters of tests and libraries that have threads."""
-    import factflow_server.commands
-    import factflow_server.startup
-    import factflow_server.worker_process  # noqa: F401
+@dataclass(slots=True)
+class ForkServer:
+    """Makes a process of each request, and reports how each ended."""
 
-    for entry in entry_points(group="factflow.adapters"):
-        entry.load()
+    requests: socket.socket
+    reports: dict[int, int] = field(default_factory=dict)
+    """Where the end of each process is to be told."""
+    handlers: dict[int, Any] = field(default_factory=dict)
+    """What its signals did before it served."""
 
+    def serve(self) -> dict[str, Any] | None:
+        """Return None at the end of the socket, and in each new process what was asked for."""
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Ctrl+C is for the tests, which then end this.
+        for number, handler in ((signal.SIGCHLD, lambda *_: None), (signal.SIGINT, signal.SIG_IGN)):
+            self.handlers[number] = signal.signal(number, handler)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        while True:
+            ready, _, _ = select.select([self.requests.fileno(), woken], [], [])
+            if woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 4096)
+                self._reap()
+            if self.requests.fileno() in ready:
+                body, descriptors, _, _ = socket.recv_fds(self.requests, MOST_BYTES, DESCRIPTORS)
+                if not body:
+                    return None
+                *streams, report = descriptors
+                pid = os.fork()
+                if pid == 0:
+                    self._leave(streams, [report, woken, wake])
+                    request: dict[str, Any] = json.loads(body)
+                    return request
+                for stream in streams:
+                    os.close(stream)
+                self.reports[pid] = report
+                _tell(report, pid)
 
-def _reap(reports: dict[int, int]) -> None:
-    """Tell of every process that has ended."""
-    for pid in list(reports):
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            report = reports.pop(pid)
-            _tell(report, os.waitstatus_to_exitcode(status))
-            os.close(report)
+    def _leave(self, streams: list[int], others: list[int]) -> None:
+        """In a new process: let go of all that is the fork server's, and take over the streams."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.requests.close()
+        for descriptor in (*others, *self.reports.values()):
+            os.close(descriptor)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+
+    def _reap(self) -> None:
+        """Tell of every process that has ended."""
+        for pid in list(self.reports):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                report = self.reports.pop(pid)
+                _tell(report, os.waitstatus_to_exitcode(status))
+                os.close(report)
 
 
 def _tell(report: int, number: int) -> None:
@@ -82,49 +108,46 @@ def _tell(report: int, number: int) -> None:
         os.write(report, f"{number}\n".encode())
 
 
-def _become(request: dict[str, object], descriptors: list[int]) -> NoReturn:
-    """Be the process that was asked for, to its end."""
-    code = 70
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        *streams, report = descriptors
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
-        os.close(report)
-        _dress(request)
-        from factflow_server.commands import main as serve
+def _import_everything() -> None:
+    """Do once what every server does for itself: import all but adapters of tests and libraries that have
+    threads, and look at the adapters that are installed."""
+    import tomllib  # noqa: F401
 
-        code = serve(sys.argv[1:])
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # noqa: BLE001 - as the interpreter would
-        traceback.print_exc()
-        code = 1
-    finally:
-        for file in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                file.flush()
-        os._exit(code)
+    import uvicorn.lifespan.off
+    import uvicorn.protocols.http.auto
+    import uvicorn.protocols.http.h11_impl
+    import uvicorn.protocols.websockets.auto  # noqa: F401
+
+    import factflow_server.commands
+    import factflow_server.settings_file
+    import factflow_server.startup
+    import factflow_server.worker_process  # noqa: F401
+    from factflow_engine.adapter_modules import module_distribution
+    from factflow_engine.registry import AdapterRegistry
+
+    AdapterRegistry.discover().all()
+    module_distribution(__name__, None)
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    assert threads == 1, f"{threads} threads: a fork has only one of them, and the locks of all"
+    # Nobody's garbage; a collection would touch, and so copy, all of it in each process.
+    gc.collect()
+    gc.freeze()
 
 
-def _dress(request: dict[str, object]) -> None:
+def _dress(request: dict[str, Any]) -> None:
     """Take over arguments, folder and environment, and what was read of them when modules were imported."""
     from factflow_foundation import crash_points
 
-    environment = request["environment"]
-    assert isinstance(environment, dict)
     os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(str(request["folder"]))
-    sys.path[0] = str(request["folder"])
-    arguments = request["arguments"]
-    assert isinstance(arguments, list)
-    sys.argv = ["factflow_server", *arguments]
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.chdir(request["folder"])
+    if not sys.flags.safe_path:
+        sys.path[0] = request["folder"]
+    sys.argv = ["factflow_server", *request["arguments"]]
     crash_points._armed = crash_points.CrashPoint(os.environ.get("FACTFLOW_CRASH_POINT"))
     random.seed()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

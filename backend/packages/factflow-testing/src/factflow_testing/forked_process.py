@@ -15,52 +15,56 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-BEFORE_IMPORTS = ("PYTHON", "LD_", "MALLOC", "COVERAGE", "ASAN")
-"""Beginnings of variables that matter before anything is imported."""
+BEFORE_IMPORTS = (
+    *("PYTHON", "LD_", "GLIBC_", "MALLOC", "ASAN", "COVERAGE", "LANG", "LC_", "OPENSSL_"),
+    *("FORCE_COLOR", "NO_COLOR", "PYDANTIC_", "OTEL_PROPAGATORS"),
+)
+"""Beginnings of variables that are read when the interpreter starts, or when modules are imported."""
+NOTHING = "/"
+"""A folder that has no modules: what is imported ahead comes from no test's own."""
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:
     """Tell whether a process with this environment is the same, forked or started."""
     if os.environ.get("FACTFLOW_TEST_FORK") == "0" or not sys.platform.startswith("linux"):
         return False
-    names = {name for name in {*environment, *os.environ} if name.startswith(BEFORE_IMPORTS)}
-    return all(environment.get(name) == os.environ.get(name) for name in names)
+    return _before_imports(environment) == _line().before_imports
 
 
 class ForkedProcess:
-    """What `python -m factflow_server ARGUMENTS` is; `stdout` is read as text."""
+    """What `python -m factflow_server ARGUMENTS` is; without a file for it, `stdout` is read as text."""
 
     def __init__(
         self,
         arguments: Sequence[str],
         *,
-        stderr: IO[str],
         cwd: Path | None,
         env: Mapping[str, str],
+        stderr: IO[Any],
+        stdin: IO[Any] | None = None,
+        stdout: IO[Any] | None = None,
     ) -> None:
-        reading, writing = os.pipe()
-        self._report, report = os.pipe()
-        nothing = os.open(os.devnull, os.O_RDONLY)
         request = {
             "arguments": list(arguments),
-            "folder": str(cwd or Path.cwd()),
+            "folder": str((cwd or Path.cwd()).absolute()),
             "environment": dict(env),
         }
-        try:
-            socket.send_fds(
-                _fork_server(),
-                [json.dumps(request).encode()],
-                [nothing, writing, stderr.fileno(), report],
-            )
-        finally:
-            for descriptor in (nothing, writing, report):
-                os.close(descriptor)
-        self.stdout: IO[str] = os.fdopen(reading, encoding="utf-8")
-        self._said = b""
+        self.stdout: IO[str] | None = None
+        with contextlib.ExitStack() as theirs:
+            given = stdin or theirs.enter_context(Path(os.devnull).open("rb"))
+            if stdout is None:
+                reading, writing = os.pipe()
+                stdout = theirs.enter_context(os.fdopen(writing, "wb"))
+                self.stdout = os.fdopen(reading, encoding="utf-8")
+            self._report, report = os.pipe()
+            theirs.callback(os.close, report)
+            streams = [file.fileno() for file in (given, stdout, stderr)]
+            socket.send_fds(_line().socket, [json.dumps(request).encode()], [*streams, report])
+        self._told = b""
         self.returncode: int | None = None
-        self.pid = int(self._line(None))
+        self.pid = self._number(None)
 
     def poll(self) -> int | None:
         """Return how it ended, None when it has not."""
@@ -71,7 +75,7 @@ class ForkedProcess:
     def wait(self, timeout: float | None = None) -> int:
         """Return how it ended. Raises `subprocess.TimeoutExpired`."""
         if self.returncode is None:
-            self.returncode = int(self._line(timeout))
+            self.returncode = self._number(timeout)
             os.close(self._report)
         return self.returncode
 
@@ -88,34 +92,47 @@ class ForkedProcess:
         """End it."""
         self.send_signal(signal.SIGKILL)
 
-    def _line(self, timeout: float | None) -> bytes:
+    def _number(self, timeout: float | None) -> int:
+        """Return the next that is told of it."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while b"\n" not in self._said:
+        while b"\n" not in self._told:
             left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             if not select.select([self._report], [], [], left)[0]:
                 raise subprocess.TimeoutExpired("forked process", timeout or 0.0)
             some = os.read(self._report, 100)
             if not some:
                 raise AssertionError("the fork server has died")
-            self._said += some
-        line, _, self._said = self._said.partition(b"\n")
-        return line
+            self._told += some
+        line, _, self._told = self._told.partition(b"\n")
+        return int(line)
+
+
+def _before_imports(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in environment.items() if name.startswith(BEFORE_IMPORTS)}
+
+
+class _Line:
+    """The connection to this process's fork server, which ends with it."""
+
+    def __init__(self) -> None:
+        self.before_imports = _before_imports(os.environ)
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "factflow_testing.fork_server", str(theirs.fileno())]
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # no terminal: what is forked writes to pipes and files
+                cwd=NOTHING,
+                pass_fds=(theirs.fileno(),),
+            )
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self.socket.close()
+        self._process.wait(10)
 
 
 @functools.cache
-def _fork_server() -> socket.socket:
-    """Return the socket to this process's fork server, started at first use."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "factflow_testing.fork_server", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-        )
-
-    def end() -> None:
-        ours.close()
-        process.wait(10)
-
-    atexit.register(end)
-    return ours
+def _line() -> _Line:
+    return _Line()

@@ -85,10 +85,13 @@ def run_command(
     seconds: float = COMMAND_SECONDS,
 ) -> Finished:
     """Run a command to its end; it may not take longer than `seconds`."""
+    parts, env = [str(part) for part in command], environment(**(variables or {}))
+    if _is_forked(parts, env):
+        return _run_forked(parts, stdin or "", cwd, env, seconds)
     done = subprocess.run(
-        [str(part) for part in command],
+        parts,
         cwd=cwd,
-        env=environment(**(variables or {})),
+        env=env,
         input=stdin if stdin is not None else "",
         capture_output=True,
         text=True,
@@ -96,6 +99,27 @@ def run_command(
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def _is_forked(command: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Tell whether a command is `python -m factflow_server …` and the same when it is forked from a process
+    that has imported it."""
+    return tuple(command[:3]) == SERVER_MODULE and can_fork(env)
+
+
+def _run_forked(
+    command: Sequence[str], stdin: str, cwd: Path | None, env: Mapping[str, str], seconds: float
+) -> Finished:
+    with contextlib.ExitStack() as stack:
+        given, out, err = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
+        given.write(stdin)
+        given.seek(0)
+        process = ForkedProcess(command[3:], cwd=cwd, env=env, stdin=given, stdout=out, stderr=err)
+        stack.callback(process.kill)
+        code = process.wait(seconds)
+        for stream in (out, err):
+            stream.seek(0)
+        return Finished(code, out.read(), err.read())
 
 
 def serve_command(*arguments: str | Path) -> list[str]:
@@ -120,10 +144,9 @@ def cli(
 def start_process(
     command: Sequence[str], said: IO[str], cwd: Path | None, env: Mapping[str, str]
 ) -> subprocess.Popen[str] | ForkedProcess:
-    """Start `python -m factflow_server …`, whose stderr is `said`: forked from a process that has imported
-    it, where that is the same."""
-    if tuple(command[:3]) == SERVER_MODULE and can_fork(env):
-        return ForkedProcess(command[3:], stderr=said, cwd=cwd, env=env)
+    """Start `python -m factflow_server …`, whose stderr is `said`."""
+    if _is_forked(command, env):
+        return ForkedProcess(command[3:], cwd=cwd, env=env, stderr=said)
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
