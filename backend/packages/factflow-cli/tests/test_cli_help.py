@@ -12,7 +12,7 @@ import pytest
 import typer
 
 COMMANDS = [
-    *["run", "serve", "why", "adapters list", "adapters show"],
+    *["run", "serve", "worker", "why", "adapters list", "adapters show"],
     *[f"config {name}" for name in ["validate", "create", "list", "get", "edit", "delete", "run"]],
     *[
         f"execution {name}"
@@ -37,7 +37,7 @@ COMMANDS = [
         f"storage {name}"
         for name in ["list", "browse", "get", "metadata", "watch", "export", "download"]
     ],
-    *[f"system {name}" for name in ["health", "metrics", "mq-diagnostic", "storage"]],
+    *[f"system {name}" for name in ["health", "metrics", "mq-diagnostic", "storage", "workers"]],
     *[
         f"lineage {name}"
         for name in ["list", "get", "chain", "batch", "children", "failures", "stats", "audit"]

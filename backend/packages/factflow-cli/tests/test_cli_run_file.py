@@ -144,8 +144,17 @@ def test_serve_becomes_the_server_with_the_options_given(with_stand_in: Path, pr
     )
     assert done.returncode == 0
     assert json.loads(done.stdout) == [
-        *["serve", "--embedded", "--data-dir", "d", "--port", "0", "--durability", "fsync"],
-        *["--max-concurrent-executions", "3", "--adapters", "a", "b", "--allow-private-networks"],
+        *["serve", "--data-dir", "d", "--port", "0", "--durability", "fsync"],
+        *["--max-concurrent-executions", "3", "--adapters", "a", "--adapters", "b"],
+        *["--embedded", "--allow-private-networks"],
+    ]
+
+
+def test_worker_becomes_a_worker_with_the_options_given(with_stand_in: Path, program: Run) -> None:
+    done = program("{} worker --routes a --routes b --concurrency 3", STAND_IN="echo")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == [
+        *["worker", "--concurrency", "3", "--routes", "a", "--routes", "b"],
     ]
 
 

@@ -188,12 +188,7 @@ ROUTES: dict[str, tuple[ExecutionFacts, str, str]] = {
         "nobody takes messages of route convert: its server leaves them to workers, and no worker",
     ),
     "a worker lacks an adapter": (
-        facts(
-            "running",
-            route(ready=3, served_here=False),
-            workers=(WORKER,),
-            shares=(REFUSAL,),
-        ),
+        facts("running", route(served_here=False), workers=(WORKER,), shares=(REFUSAL,)),
         "worker_refused",
         "worker box:7:ab cannot work on",
     ),

@@ -216,15 +216,15 @@ async def test_a_refused_row_costs_only_itself(
 ) -> None:
     """A value no database takes is singled out, and not told on; the rest of its batch arrives."""
     service.record(make_entry("standing", execution_id="other", status="processing"))
-    assert await service.flush()
+    assert await service.flush(timeout=30)
     for number in range(20):
         service.record(make_entry(f"row{number}"))
     service.record(make_entry("culprit", execution_id="other", route_id=None))
     service.record(make_entry("too large", execution_id="other", attempts=2**70))
-    assert await service.flush("exec")
+    assert await service.flush("exec", timeout=30)
     assert service.gaps() == {"other": 2}
     service.record(make_entry("standing", execution_id="other", output_count=2**70))
-    assert await service.flush("other") is False
+    assert await service.flush("other", timeout=30) is False
     assert service.gaps() == {"other": 3}
     assert service.health().ok is False
     assert str(2**70) not in (service.health().last_error or "")

@@ -76,5 +76,5 @@ def validate(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    command = {"serve": serve, "validate": validate}[sys.argv[1]]
+    command = {"serve": serve, "validate": validate, "worker": serve}[sys.argv[1]]
     sys.exit(command(sys.argv[1:]))
