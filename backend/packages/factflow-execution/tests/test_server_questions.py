@@ -91,7 +91,12 @@ async def test_what_a_dead_asker_left_goes_after_a_while(
     async with server("one", postgres, postgres_url) as one:
         async with postgres.begin() as connection:
             now = (await connection.execute(select(func.now()))).scalar_one().timestamp()
-            left = {"id": "1", "server": "gone", "asker": "gone too", "kind": "echo"}
+            left: dict[str, Any] = {
+                "id": "1",
+                "server": "gone",
+                "asker": "gone too",
+                "kind": "echo",
+            }
             left |= {"execution_id": "execution", "parameters": {}, "asked_at": now - age}
             await connection.execute(server_questions.insert().values(left))
         await one.forget_left()
