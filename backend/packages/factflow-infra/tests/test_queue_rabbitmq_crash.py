@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from factflow_infra.database import sqlite_engine
-from factflow_infra.queue.rabbitmq import RabbitQueue
+from factflow_infra.queue.brokered import BrokeredQueue
+from factflow_infra.queue.rabbitmq import RabbitTransport
 from factflow_protocols.queue import Consumer, OutgoingMessage, Progress, QueueScope
+from factflow_testing.broker_rig import fresh_scope
 from factflow_testing.broker_service import amqp_url
 from factflow_testing.crash_matrix import BROKER_POINTS
-from factflow_testing.rabbit_rig import RabbitRig, fresh_scope
+from factflow_testing.rabbit_rig import RabbitRig
 
 COUNT, CHUNK, CHILDREN = 24, 6, 2
 EVERYTHING = 1 + COUNT * (1 + CHILDREN)
@@ -29,7 +31,7 @@ def children_of(name: str) -> list[OutgoingMessage]:
     return [OutgoingMessage("out", f"{name}/{n}", b"child") for n in range(CHILDREN)]
 
 
-async def publish_the_rest(queue: RabbitQueue, scope: QueueScope) -> None:
+async def publish_the_rest(queue: BrokeredQueue, scope: QueueScope) -> None:
     for first in range(await queue.publisher_cursor(scope), COUNT, CHUNK):
         chunk = [OutgoingMessage("in", str(n), b"first") for n in range(first, first + CHUNK)]
         await queue.publish(scope, chunk, cursor=first + CHUNK)
@@ -37,7 +39,7 @@ async def publish_the_rest(queue: RabbitQueue, scope: QueueScope) -> None:
 
 
 async def handle_all(
-    queue: RabbitQueue, scope: QueueScope, settled: Callable[[str], object]
+    queue: BrokeredQueue, scope: QueueScope, settled: Callable[[str], object]
 ) -> Progress:
     """Bring the scope to its end, wherever it stands."""
 
@@ -68,7 +70,7 @@ async def handle_all(
 
 async def work(url: str, ledger: Path, execution_id: str) -> None:
     engine = sqlite_engine(ledger, durability="fsync")
-    queue = RabbitQueue(url, engine)
+    queue = BrokeredQueue(RabbitTransport(url), engine)
     scope = QueueScope(execution_id)
     await queue.open(scope, publisher=True)
     await handle_all(queue, scope, lambda name: os.write(1, f"{name}\n".encode()))

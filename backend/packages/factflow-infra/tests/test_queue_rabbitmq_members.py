@@ -16,16 +16,18 @@ import pytest
 from sqlalchemy import text
 
 from factflow_infra.postgres import postgres_engine
+from factflow_infra.queue.brokered import BrokeredQueue
 from factflow_infra.queue.ledger.claims import dead_among
 from factflow_infra.queue.ledger.presence import Presence
-from factflow_infra.queue.rabbitmq import RabbitQueue
+from factflow_infra.queue.rabbitmq import RabbitTransport
 from factflow_protocols.errors import QueueUnavailableError
 from factflow_protocols.queue import Consumer, OutgoingMessage, Progress, QueueScope
+from factflow_testing.broker_rig import fresh_scope
 from factflow_testing.broker_service import amqp_url
 from factflow_testing.crash_matrix import MEMBER_POINTS
 from factflow_testing.postgres_schemas import fresh_schema
 from factflow_testing.queue_rig import take
-from factflow_testing.rabbit_rig import RabbitRig, fresh_scope
+from factflow_testing.rabbit_rig import RabbitRig
 from factflow_testing.waiting import eventually
 
 COUNT, CHILDREN = 24, 3
@@ -33,7 +35,7 @@ EVERYTHING = COUNT * (1 + CHILDREN)
 POINTS = (*MEMBER_POINTS, "queue.broker.children", "queue.broker.event", "queue.broker.copied")
 
 
-async def consume(queue: RabbitQueue, scope: QueueScope, consumer: Consumer) -> None:
+async def consume(queue: BrokeredQueue, scope: QueueScope, consumer: Consumer) -> None:
     while True:
         delivery = await consumer.take()
         name = delivery.message_id
@@ -55,7 +57,7 @@ async def consume(queue: RabbitQueue, scope: QueueScope, consumer: Consumer) -> 
 
 async def work(url: str, ledger: str, execution_id: str) -> None:
     engine = postgres_engine(ledger, pool_size=3)
-    queue = RabbitQueue(url, engine)
+    queue = BrokeredQueue(RabbitTransport(url), engine)
     scope = QueueScope(execution_id)
     await queue.join(scope)
     async with asyncio.TaskGroup() as group:

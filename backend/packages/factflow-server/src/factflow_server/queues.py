@@ -41,7 +41,8 @@ async def open_queue(
         stack.push_async_callback(embedded.close)
         await embedded.start()
         return embedded
-    from factflow_infra.queue.rabbitmq import RabbitQueue  # a start without a broker is quicker
+    from factflow_infra.queue.brokered import BrokeredQueue  # a start without a broker is quicker
+    from factflow_infra.queue.rabbitmq import RabbitTransport
 
     # The broker forgets what the ledger says is settled, so the ledger survives the machine in any case.
     if settings.database_url is None:
@@ -54,8 +55,8 @@ async def open_queue(
     stack.push_async_callback(ledger.dispose)
     # What a bucket has taken survives any machine of ours.
     in_bucket = (settings.storage_uri or "").startswith("s3://")
-    queue = RabbitQueue(
-        settings.queue_url.get_secret_value(),
+    queue = BrokeredQueue(
+        RabbitTransport(settings.queue_url.get_secret_value()),
         ledger,
         clock,
         boot=None if settings.durability == "fsync" or in_bucket else boot,
