@@ -89,6 +89,16 @@ class BrokerRig(ABC):
 
         await eventually(consumed)
 
+    @staticmethod
+    @abstractmethod
+    def found() -> str:
+        """Return the URL of the broker that tests use, or skip the test."""
+
+    @property
+    def client_url(self) -> str:
+        """Return the URL for processes of their own."""
+        return self.url
+
     @abstractmethod
     def transport(self, url: str) -> Transport:
         """Return a connection to the broker, not made yet."""

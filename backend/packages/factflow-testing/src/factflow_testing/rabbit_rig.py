@@ -10,10 +10,16 @@ from factflow_infra.queue.brokered import Transport
 from factflow_infra.queue.rabbitmq import RabbitTransport
 from factflow_infra.queue.rabbitmq.naming import broker_name
 from factflow_testing.broker_rig import BrokerRig
+from factflow_testing.broker_service import amqp_url
 
 
 class RabbitRig(BrokerRig):
     """Looks at the broker through a connection of its own."""
+
+    @staticmethod
+    def found() -> str:
+        """Return the URL of the tests' RabbitMQ."""
+        return amqp_url()
 
     def transport(self, url: str) -> Transport:
         """Return a connection to RabbitMQ."""

@@ -84,6 +84,12 @@ class Subscription(ABC):
         await asyncio.gather(self._task, return_exceptions=True)
         self._transport.unconsumed.pop(self._name, None)
 
+    @property
+    def awaited(self) -> int:
+        """Return how many messages that others had in hand when this began are to come again, later than
+        what was behind them."""
+        return 0
+
     @abstractmethod
     async def _consume(self) -> str:
         """Consume until it ends; return why it did. Raises whatever keeps it from going on."""
