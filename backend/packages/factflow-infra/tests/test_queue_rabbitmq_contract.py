@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_infra.database import sqlite_engine
-from factflow_infra.queue.rabbitmq import RabbitQueue
+from factflow_infra.queue.brokered import BrokeredQueue
 from factflow_protocols.queue import QueueScope
 from factflow_testing.broker_service import amqp_url, postgres_engine
 from factflow_testing.queue_contract import QueueContract, Reopen
@@ -34,7 +34,7 @@ class TestRabbitQueue(QueueContract):
         await rig.close()
 
     @pytest.fixture
-    def queue(self, rig: RabbitRig) -> RabbitQueue:
+    def queue(self, rig: RabbitRig) -> BrokeredQueue:
         return rig.queue
 
     @pytest.fixture

@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_foundation.clock import SystemClock
 from factflow_infra.database import sqlite_engine
-from factflow_infra.queue.rabbitmq import RabbitQueue
+from factflow_infra.queue.brokered import BrokeredQueue
+from factflow_infra.queue.rabbitmq import RabbitTransport
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import Delivery, OutgoingMessage, Progress, QueueScope
+from factflow_testing.broker_rig import fresh_scope
 from factflow_testing.queue_rig import ids, settle_all, take
-from factflow_testing.rabbit_rig import fresh_scope
 from factflow_testing.rabbit_server import RabbitServer
 from factflow_testing.waiting import eventually
 
@@ -50,8 +51,8 @@ async def ledger(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def queue(server: RabbitServer, ledger: AsyncEngine) -> AsyncIterator[RabbitQueue]:
-    queue = RabbitQueue(server.url, ledger)
+async def queue(server: RabbitServer, ledger: AsyncEngine) -> AsyncIterator[BrokeredQueue]:
+    queue = BrokeredQueue(RabbitTransport(server.url), ledger)
     yield queue
     await queue.close()
 
@@ -65,7 +66,7 @@ def messages(*names: str) -> list[OutgoingMessage]:
     return [OutgoingMessage("in", name, f"body of {name}".encode()) for name in names]
 
 
-async def settled(queue: RabbitQueue, delivery: Delivery) -> None:
+async def settled(queue: BrokeredQueue, delivery: Delivery) -> None:
     """Settle it, as often as it takes."""
 
     async def done() -> bool:
@@ -79,7 +80,7 @@ async def settled(queue: RabbitQueue, delivery: Delivery) -> None:
 
 
 async def test_confirmed_means_kept_over_the_brokers_death(
-    server: RabbitServer, queue: RabbitQueue, scope: QueueScope
+    server: RabbitServer, queue: BrokeredQueue, scope: QueueScope
 ) -> None:
     """What waited, what was in hand, what was put back; the queue finds its way back by itself."""
     await queue.open(scope)
@@ -106,7 +107,7 @@ async def test_confirmed_means_kept_over_the_brokers_death(
 
 
 async def test_a_long_handler_is_not_joined_by_a_second_one(
-    queue: RabbitQueue, scope: QueueScope, capfd: pytest.CaptureFixture[str]
+    queue: BrokeredQueue, scope: QueueScope, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The broker ends the channel of a handler that takes too long, and has its message delivered again."""
     await queue.open(scope)
@@ -129,7 +130,7 @@ async def test_a_long_handler_is_not_joined_by_a_second_one(
 
 
 async def test_a_smaller_limit_of_the_broker_is_learned_and_blames_the_right_message(
-    queue: RabbitQueue, scope: QueueScope
+    queue: BrokeredQueue, scope: QueueScope
 ) -> None:
     await queue.open(scope)
     large = OutgoingMessage("in", "large", b"x" * (LIMIT + 1))

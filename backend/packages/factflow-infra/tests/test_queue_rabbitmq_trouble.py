@@ -13,15 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factflow_foundation.clock import SystemClock
 from factflow_infra.database import sqlite_engine
+from factflow_infra.queue.brokered import BrokeredQueue
 from factflow_infra.queue.ledger.ledger import ScopeTakenOverError
-from factflow_infra.queue.rabbitmq import RabbitQueue
+from factflow_infra.queue.rabbitmq import RabbitTransport
 from factflow_infra.queue.rabbitmq.naming import arguments, broker_name
-from factflow_infra.queue.rabbitmq.session import MOST_BODY_BYTES
+from factflow_infra.queue.rabbitmq.transport import MOST_BODY_BYTES
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import MessagePlace, OutgoingMessage, Progress, QueueScope
+from factflow_testing.broker_rig import fresh_scope
 from factflow_testing.broker_service import amqp_url
 from factflow_testing.queue_rig import take
-from factflow_testing.rabbit_rig import RabbitRig, fresh_scope
+from factflow_testing.rabbit_rig import RabbitRig
 from factflow_testing.waiting import eventually
 
 
@@ -46,7 +48,7 @@ async def rig(ledger: AsyncEngine, scope: QueueScope) -> AsyncIterator[RabbitRig
 
 
 @pytest.fixture
-def queue(rig: RabbitRig) -> RabbitQueue:
+def queue(rig: RabbitRig) -> BrokeredQueue:
     return rig.queue
 
 
@@ -71,7 +73,7 @@ class TestLostConnection:
     """Cut, the queue says so; mended, it goes on by itself, and nobody sees a message twice."""
 
     async def test_what_was_in_hand_is_settled_and_not_handed_out_again(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         await queue.open(scope)
         await queue.publish(scope, messages("a", "b"))
@@ -101,7 +103,7 @@ class TestLostConnection:
         assert consumer.take_nowait() is None
 
     async def test_many_cuts_lose_nothing(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         """Publishing, handling and settling go on over every cut; each message is counted once."""
         await queue.open(scope, publisher=True)
@@ -148,7 +150,7 @@ class TestBroker:
     """What the broker is told, and what it is not left to decide."""
 
     async def test_no_more_is_taken_from_the_broker_than_was_asked_for(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         """And a little: a fourth."""
         await queue.open(scope)
@@ -161,7 +163,7 @@ class TestBroker:
         await eventually(left)
 
     async def test_what_nobody_takes_goes_back_when_consumers_close(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         """What is in hand stays there, and can be settled."""
         await queue.open(scope)
@@ -182,7 +184,7 @@ class TestBroker:
         await eventually(left_alone)  # a consumer counts until what it had in hand is acknowledged
 
     async def test_a_message_is_never_dropped_for_being_given_back_often(
-        self, queue: RabbitQueue, scope: QueueScope
+        self, queue: BrokeredQueue, scope: QueueScope
     ) -> None:
         """Brokers of today drop one at its 21st delivery, unless they are told not to."""
         await queue.open(scope)
@@ -196,7 +198,7 @@ class TestBroker:
         assert "x-delivery-limit" not in arguments(scope, "in", (3, 13, 7))
 
     async def test_a_body_at_the_limit_passes_and_one_beyond_is_refused(
-        self, queue: RabbitQueue, scope: QueueScope
+        self, queue: BrokeredQueue, scope: QueueScope
     ) -> None:
         """Refused before it is announced, so the execution does not wait for it."""
         await queue.open(scope)
@@ -211,7 +213,7 @@ class TestBroker:
         assert await queue.wait_drained(scope) == Progress(1, 1, 0)
 
     async def test_a_scope_one_of_whose_queues_the_broker_lost_is_not_found(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         """So that the execution goes on from its records; nothing of the old queues is left behind."""
         await queue.open(scope)
@@ -225,7 +227,7 @@ class TestBroker:
         await again.delete(scope)
 
     async def test_a_queue_lost_while_it_is_consumed_is_told(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         """Publishing into it is refused, and whoever asks how the queue is hears its name."""
         await queue.open(scope)
@@ -248,7 +250,7 @@ class TestBroker:
         assert await queue.progress(QueueScope("health")) == Progress(0, 0, 0)
 
     async def test_a_wait_is_kept_to_a_tenth_of_a_second_and_blocks_nothing(
-        self, queue: RabbitQueue, scope: QueueScope
+        self, queue: BrokeredQueue, scope: QueueScope
     ) -> None:
         """Whatever order the waits begin in, they end in the order of their times."""
         clock = asyncio.get_running_loop().time
@@ -269,7 +271,7 @@ class TestBroker:
         assert queue.depths(scope)["in"].delayed == 0
 
     async def test_where_a_message_stands_is_told_as_far_as_a_broker_can(
-        self, queue: RabbitQueue, scope: QueueScope
+        self, queue: BrokeredQueue, scope: QueueScope
     ) -> None:
         """Until when a retry waits, but not how many stand before a message."""
         await queue.open(scope)
@@ -288,7 +290,7 @@ class TestLedger:
     """The ledger decides who may write, and its absence stops nothing that the broker can hold."""
 
     async def test_an_owner_that_was_replaced_writes_nothing_more(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         await queue.open(scope, publisher=True)
         second = await rig.make()
@@ -300,7 +302,7 @@ class TestLedger:
         assert await second.progress(scope) == Progress(1, 0, 0)
 
     async def test_settles_wait_at_the_broker_while_the_ledger_is_away(
-        self, queue: RabbitQueue, rig: RabbitRig, scope: QueueScope
+        self, queue: BrokeredQueue, rig: RabbitRig, scope: QueueScope
     ) -> None:
         await queue.open(scope)
         await queue.publish(scope, messages("a"))
@@ -321,7 +323,7 @@ class TestLedger:
 
 
 async def test_a_broker_that_is_not_there_is_told_without_its_password(ledger: AsyncEngine) -> None:
-    queue = RabbitQueue("amqp://user:secret@127.0.0.1:1/", ledger)
+    queue = BrokeredQueue(RabbitTransport("amqp://user:secret@127.0.0.1:1/"), ledger)
     with pytest.raises(QueueUnavailableError, match=r"127\.0\.0\.1:1") as told:
         await queue.start()
     assert "secret" not in f"{told.value.message} {told.value.hint}"

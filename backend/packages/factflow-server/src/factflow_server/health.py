@@ -18,6 +18,7 @@ from factflow_execution.lineage_filler import LineageFiller
 from factflow_execution.workers import Workers
 from factflow_foundation import keys
 from factflow_foundation.clock import Clock
+from factflow_infra.queue.brokers import broker_kind
 from factflow_lineage.repository import PipelineLineageRepository
 from factflow_lineage.writer import LineageService
 from factflow_protocols.errors import FactflowError
@@ -124,11 +125,12 @@ class HealthService:
     async def _queue_component(self) -> Component:
         answer = await _ask("queue", self._ask_queue)
         routes = [route for id_ in self._manager.running() for route in self._manager.runtime(id_)]
-        embedded = self._settings.queue_url is None
+        url = self._settings.queue_url
+        embedded = url is None
         return replace(
             answer,
             details={
-                "kind": "embedded" if embedded else "rabbitmq",
+                "kind": "embedded" if url is None else broker_kind(url.get_secret_value()),
                 "durability": self._settings.durability if embedded else "fsync",
                 "queues": len(routes),
                 "subscriptions": sum(route.state != "stopped" for route in routes),

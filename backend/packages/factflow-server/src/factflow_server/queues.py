@@ -9,8 +9,9 @@ from typing import ClassVar
 from factflow_foundation.clock import Clock
 from factflow_infra.boot import boot_id
 from factflow_infra.database import sqlite_engine
+from factflow_infra.queue.brokers import transport_for
 from factflow_infra.queue.embedded import EmbeddedQueue
-from factflow_protocols.errors import QueueUnavailableError
+from factflow_protocols.errors import QueueError
 from factflow_protocols.queue import QueueProtocol
 from factflow_server.embedded import DataDir
 from factflow_server.settings import ServerSettings, ServerStartError
@@ -21,10 +22,10 @@ class BrokerUnreachableError(ServerStartError):
 
     code: ClassVar[str] = "broker_unreachable"
 
-    def __init__(self, error: QueueUnavailableError) -> None:
+    def __init__(self, error: QueueError) -> None:
         super().__init__(
             error.message,
-            hint="is RabbitMQ running there? FACTFLOW_QUEUE_URL has its address, user, password and vhost",
+            hint="is the broker running there? FACTFLOW_QUEUE_URL has its address, user and password",
         )
 
 
@@ -41,7 +42,7 @@ async def open_queue(
         stack.push_async_callback(embedded.close)
         await embedded.start()
         return embedded
-    from factflow_infra.queue.rabbitmq import RabbitQueue  # a start without a broker is quicker
+    from factflow_infra.queue.brokered import BrokeredQueue  # a start without a broker is quicker
 
     # The broker forgets what the ledger says is settled, so the ledger survives the machine in any case.
     if settings.database_url is None:
@@ -54,15 +55,12 @@ async def open_queue(
     stack.push_async_callback(ledger.dispose)
     # What a bucket has taken survives any machine of ours.
     in_bucket = (settings.storage_uri or "").startswith("s3://")
-    queue = RabbitQueue(
-        settings.queue_url.get_secret_value(),
-        ledger,
-        clock,
-        boot=None if settings.durability == "fsync" or in_bucket else boot,
-    )
-    stack.push_async_callback(queue.close)
+    lasting = settings.durability == "fsync" or in_bucket
     try:
+        transport = transport_for(settings.queue_url.get_secret_value())
+        queue = BrokeredQueue(transport, ledger, clock, boot=None if lasting else boot)
+        stack.push_async_callback(queue.close)
         await queue.start()
-    except QueueUnavailableError as error:
+    except QueueError as error:
         raise BrokerUnreachableError(error) from error
     return queue

@@ -19,7 +19,8 @@ from pydantic_settings import (
 )
 
 from factflow_infra.database_url import check_database_url, shown_database_url
-from factflow_protocols.errors import FactflowError
+from factflow_infra.queue.brokers import broker_kind
+from factflow_protocols.errors import FactflowError, QueueError
 from factflow_server.access_tokens import AccessTokens
 
 LOOPBACK_NAMES = frozenset({"localhost", "localhost."})
@@ -54,7 +55,8 @@ class ServerSettings(BaseSettings):
     """PostgreSQL for all tables, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; files in the data folder
     when it is not given."""
     queue_url: SecretStr | None = None
-    """RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; `embedded`, or none: the queue in the data folder."""
+    """RabbitMQ, `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or NATS, `nats://USER:PASSWORD@HOST:PORT`; the queue
+    in the data folder when it is `embedded` or not given."""
     storage_uri: str | None = None
     """Where artefacts and records are kept; `storage/` in the data folder when it is not given."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -149,8 +151,10 @@ class ServerSettings(BaseSettings):
         text = "" if value is None else value.get_secret_value()
         if text in {"", "embedded"}:
             return None
-        if not text.startswith(("amqp://", "amqps://")):
-            raise ValueError("it has to be `embedded`, or begin with amqp:// or amqps://")
+        try:
+            broker_kind(text)
+        except QueueError as error:
+            raise ValueError(f"it has to be `embedded`, or: {error.hint}") from error
         return value
 
     @field_validator("adapters", "allowed_hosts", "routes", mode="before")

@@ -1,6 +1,6 @@
 """The broker that tests of broker queues need: found by the environment, or the test is skipped.
 
-`FACTFLOW_TEST_AMQP_URL` names it; without it, one on this machine is tried.
+`FACTFLOW_TEST_AMQP_URL` and `FACTFLOW_TEST_NATS_URL` name them; without, one on this machine is tried.
 With `FACTFLOW_TEST_REQUIRE_SERVICES=1` a missing one fails the test.
 """
 
@@ -20,14 +20,23 @@ from factflow_infra import postgres
 from factflow_testing.postgres_schemas import fresh_schema
 
 AMQP = "amqp://guest:guest@127.0.0.1:5672/"
+NATS = "nats://127.0.0.1:4222"
 
 
 def amqp_url() -> str:
-    """Return the broker's URL, or skip the test when nobody answers there."""
-    url = os.environ.get("FACTFLOW_TEST_AMQP_URL", AMQP)
+    """Return RabbitMQ's URL, or skip the test when nobody answers there."""
+    return _answering(os.environ.get("FACTFLOW_TEST_AMQP_URL", AMQP), "RabbitMQ")
+
+
+def nats_url() -> str:
+    """Return the URL of NATS, or skip the test when nobody answers there."""
+    return _answering(os.environ.get("FACTFLOW_TEST_NATS_URL", NATS), "NATS")
+
+
+def _answering(url: str, what: str) -> str:
     parts = urlsplit(url)
     if not _listens(parts.hostname or "127.0.0.1", parts.port or 0):
-        reason = f"no RabbitMQ answers at {parts.hostname}:{parts.port}"
+        reason = f"no {what} answers at {parts.hostname}:{parts.port}"
         if os.environ.get("FACTFLOW_TEST_REQUIRE_SERVICES") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -158,6 +158,7 @@ class DeliveryPromises(QueueFixtures):
             await take(consumer)
         again = await reopen(clean=False)
         got = await settle_all(again, await opened(again, ["late"]), self.backlog + 1)
-        assert ids(got) == [*names, "late"]
-        assert not got[-1].repeat
+        got_ids = ids(got) if self.keeps_order_over_a_kill else sorted(ids(got))
+        assert got_ids == [*names, "late"]
+        assert not next(one for one in got if one.message_id == "late").repeat
         assert await drained(again) == Progress(self.backlog + 1, self.backlog + 1, 0)

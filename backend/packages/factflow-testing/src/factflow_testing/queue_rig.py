@@ -77,6 +77,7 @@ class QueueFixtures:
     backlog = 1_000
     volume = 20_000
     volume_seconds = 60.0
+    keeps_order_over_a_kill = True
 
     @pytest.fixture
     async def queue(self) -> QueueProtocol:

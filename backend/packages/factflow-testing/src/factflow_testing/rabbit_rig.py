@@ -1,101 +1,37 @@
-"""RabbitMQ queues under test, each behind a proxy whose cut plays the death of its process."""
+"""RabbitMQ queues under test."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import aio_pika
-from sqlalchemy import Connection, event
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from factflow_infra.queue.rabbitmq import RabbitQueue
-from factflow_infra.queue.rabbitmq.naming import RUNGS_MS, SETTLED, broker_name, delay_queue
-from factflow_protocols.queue import QueueProtocol, QueueScope
-from factflow_testing.tcp_proxy import TcpProxy
-from factflow_testing.waiting import eventually
+from factflow_infra.queue.brokered import Transport
+from factflow_infra.queue.rabbitmq import RabbitTransport
+from factflow_infra.queue.rabbitmq.naming import broker_name
+from factflow_testing.broker_rig import BrokerRig
+from factflow_testing.broker_service import amqp_url
 
 
-def fresh_scope(generation: int = 1) -> QueueScope:
-    """Return a scope that no other test of the shared broker has."""
-    return QueueScope(str(uuid.uuid4()), generation)
+class RabbitRig(BrokerRig):
+    """Looks at the broker through a connection of its own."""
 
+    @staticmethod
+    def found() -> str:
+        """Return the URL of the tests' RabbitMQ."""
+        return amqp_url()
 
-@dataclass
-class RabbitRig:
-    """The queue under test and its successors, all with one broker and one ledger."""
-
-    url: str
-    ledger: AsyncEngine
-    scopes: list[QueueScope] = field(default_factory=list)
-    names: tuple[str, ...] = ("in", "out", "empty", "elsewhere")
-    queues: list[RabbitQueue] = field(default_factory=list)
-    ledgers: list[AsyncEngine] = field(default_factory=list)
-    proxies: list[TcpProxy] = field(default_factory=list)
-
-    async def make(self) -> RabbitQueue:
-        """Return another queue, which knows nothing of the ones before it."""
-        proxy = TcpProxy.in_front_of(self.url)
-        await proxy.start()
-        self.proxies.append(proxy)
-        ledger = self.ledger.execution_options()  # the same connections, with events of its own
-        queue = RabbitQueue(proxy.url(self.url), ledger)
-        self.queues.append(queue)
-        self.ledgers.append(ledger)
-        return queue
-
-    @property
-    def queue(self) -> RabbitQueue:
-        """Return the newest one."""
-        return self.queues[-1]
-
-    @property
-    def proxy(self) -> TcpProxy:
-        """Return what stands between the newest one and the broker."""
-        return self.proxies[-1]
-
-    async def reopen(self, *, clean: bool) -> RabbitQueue:
-        """A kill is played by cutting the queue off from broker and ledger, for good."""
-        if clean:
-            await self.queue.close()
-        else:
-            await self.kill(self.queue)
-            await self.unconsumed()
-        return await self.make()
-
-    async def kill(self, queue: QueueProtocol) -> None:
-        """Cut one of the queues off from broker and ledger, for good."""
-        (number,) = (n for n, one in enumerate(self.queues) if one is queue)
-        self.proxies[number].cut()
-        event.listen(self.ledgers[number].sync_engine, "begin", _refuse)
-        await queue.close()
-
-    async def unconsumed(self) -> None:
-        """Wait until the broker has noticed that nobody consumes any more."""
-
-        async def nobody() -> bool:
-            found = await self.at_broker([*self.names, SETTLED])
-            return not any(consumers for consumers, _ in found.values())
-
-        await eventually(nobody)
-
-    async def made(self, name: str) -> None:
-        """Wait until the broker has a queue of this name, and somebody who consumes it."""
-
-        async def consumed() -> bool:
-            return (await self.at_broker([name])).get(name, (0, 0))[0] > 0
-
-        await eventually(consumed)
+    def transport(self, url: str) -> Transport:
+        """Return a connection to RabbitMQ."""
+        return RabbitTransport(url)
 
     async def at_broker(self, names: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
-        """Return consumers and ready messages of those of the scopes' queues that the broker has."""
+        """Return consumers and ready messages of the queues that are there."""
         found = {}
         async with await aio_pika.connect(self.url) as connection:
             channel = await connection.channel()
             for scope in self.scopes:
-                for name in names or self._all_names:
+                for name in names or self.all_names:
                     try:
                         queue = await channel.get_queue(broker_name(scope, name), ensure=True)
                     except aio_pika.exceptions.ChannelNotFoundEntity:
@@ -105,23 +41,10 @@ class RabbitRig:
                     found[name] = (result.consumer_count or 0, result.message_count or 0)
         return found
 
-    async def close(self) -> None:
-        """Delete what the scopes have at the broker, and end every queue."""
-        for queue in self.queues:
-            await queue.close()
-        for proxy in self.proxies:
-            await proxy.close()
+    async def sweep(self) -> None:
+        """Delete the scopes' queues."""
         async with await aio_pika.connect(self.url) as connection:
             channel = await connection.channel()
             for scope in self.scopes:
-                for name in self._all_names:
+                for name in self.all_names:
                     await channel.queue_delete(broker_name(scope, name))
-
-    @property
-    def _all_names(self) -> list[str]:
-        delays = [delay_queue(name, rung) for name in self.names for rung in RUNGS_MS]
-        return [*self.names, SETTLED, *delays]
-
-
-def _refuse(_: Connection) -> None:
-    raise SQLAlchemyError("cut off from the ledger")

@@ -1,5 +1,5 @@
-"""Queues in RabbitMQ, with a ledger in SQL beside them."""
+"""RabbitMQ as a transport of queues."""
 
-from factflow_infra.queue.rabbitmq.queue import RabbitQueue
+from factflow_infra.queue.rabbitmq.transport import RabbitTransport
 
-__all__ = ["RabbitQueue"]
+__all__ = ["RabbitTransport"]

@@ -1,92 +1,55 @@
-"""Consuming one broker queue for as long as it is wanted, over any number of connections and channels."""
+"""Consuming one queue of RabbitMQ: a channel at a time, and what it brought ends with it."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from factflow_foundation import logs
-from factflow_infra.queue.rabbitmq.session import FIRST_PAUSE, LONGEST_PAUSE, BrokerSession
+from factflow_infra.queue.brokered.inbound import Inbound
+from factflow_infra.queue.brokered.transport import Intake, Subscription
 from factflow_protocols.errors import QueueError
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+    from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
-log = logs.logger(__name__)
+    from factflow_infra.queue.rabbitmq.transport import RabbitTransport
 
 
-class Subscription:
-    """`arrived` is called with each message, in the broker's order; `lost` when the channel ended and with
-    it every message that it brought and that was not acknowledged: the broker delivers those again.
+class RabbitInbound(Inbound):
+    """A delivery of one channel."""
 
-    `prepare` is awaited before a channel is opened. While it is not `wanted` nothing new arrives,
-    `unwanted` is called, and what came before can still be acknowledged.
-    """
+    __slots__ = ("body", "headers", "message", "message_id", "redelivered")
 
-    def __init__(
-        self,
-        session: BrokerSession,
-        name: str,
-        *,
-        prefetch: int,
-        prepare: Callable[[], Awaitable[None]],
-        arrived: Callable[[AbstractIncomingMessage], None],
-        lost: Callable[[], None],
-        unwanted: Callable[[], None] | None = None,
-    ) -> None:
-        self._session = session
-        self._name = name
-        self._prefetch = prefetch
-        self._prepare = prepare
-        self._arrived = arrived
-        self._lost = lost
-        self._unwanted = unwanted
-        self._wanted = True
-        self._closed = False
-        self._changed = asyncio.Event()
-        self._channel: AbstractChannel | None = None
-        self._task = asyncio.create_task(self._run(), name=f"consume {name}")
+    def __init__(self, message: AbstractIncomingMessage) -> None:
+        self.message = message
+        self.message_id = message.message_id or ""
+        self.body = message.body
+        self.redelivered = bool(message.redelivered)
+        self.headers = {
+            name: int(str(value))
+            for name, value in message.headers.items()
+            if name.startswith("factflow-")
+        }
 
-    def want(self, wanted: bool, prefetch: int | None = None) -> None:
-        """Have messages come, or stay with the broker; at most `prefetch` that are not acknowledged."""
-        if prefetch is not None and prefetch > self._prefetch:
-            self._prefetch = prefetch
-            self._changed.set()
-        if wanted is not self._wanted:
-            self._wanted = wanted
-            self._changed.set()
+    async def acknowledge(self) -> None:
+        """Acknowledge it on its channel."""
+        await self.message.ack()
 
-    async def close(self) -> None:
-        """Stop; what was not acknowledged goes back to the broker."""
-        self._closed = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._session.unconsumed.pop(self._name, None)
+    async def give_back(self) -> None:
+        """Put it back into its queue."""
+        await self.message.nack(requeue=True)
 
-    # -- inside
 
-    async def _run(self) -> None:
-        pause = FIRST_PAUSE
-        while not self._closed:  # the library may turn a cancellation into an error of its own
-            await self._session.connected()
-            try:
-                await self._prepare()
-                reason = await self._consume()
-                pause = FIRST_PAUSE
-            except Exception as error:  # noqa: BLE001 - whatever it is, consuming goes on
-                reason = str(error) or repr(error)
-                self._session.unconsumed[self._name] = reason
-            if self._session.trouble is None:  # else it was told already, for all queues at once
-                log.warning("consuming interrupted", queue=self._name, reason=reason)
-            self._lost()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+class RabbitSubscription(Subscription):
+    """Ends with its channel; the broker delivers again what was not acknowledged."""
+
+    def __init__(self, transport: RabbitTransport, intake: Intake) -> None:
+        self._rabbit = transport
+        super().__init__(transport, intake)
 
     async def _consume(self) -> str:
-        """Consume on one channel until it ends; return why it did."""
-        channel = await self._session.channel()
+        """Consume on one channel until it ends."""
+        channel = await self._rabbit.channel()
         ended: list[str] = []
 
         def on_close(_: Any, error: BaseException | None) -> None:
@@ -120,33 +83,13 @@ class Subscription:
         """Begin or end consuming as it is wanted."""
         if self._wanted and tag is None:
             begun = await queue.consume(self._take_in)
-            self._session.unconsumed.pop(self._name, None)
+            self._transport.unconsumed.pop(self._name, None)
             return begun
         if not self._wanted and tag is not None:
             await queue.cancel(tag)
-            if self._unwanted is not None:
-                self._unwanted()
+            self._intake.unwanted()
             return None
         return tag
 
     async def _take_in(self, message: AbstractIncomingMessage) -> None:
-        self._arrived(message)
-
-
-async def acknowledge(
-    message: AbstractIncomingMessage | None, *, requeue: bool = False, multiple: bool = False
-) -> None:
-    """Tell the broker that a message is done with (`multiple`: all before it too), or is to be delivered
-    again.
-
-    On a channel that ended there is nothing to tell: the message comes again by itself.
-    """
-    if message is None:
-        return
-    try:
-        if requeue:
-            await message.nack(requeue=True)
-        else:
-            await message.ack(multiple=multiple)
-    except Exception as error:  # noqa: BLE001 - the library has no one error for a channel that ended
-        log.info("not acknowledged", reason=str(error) or repr(error))
+        self._intake.arrived(RabbitInbound(message))

@@ -1,4 +1,4 @@
-"""Queues in RabbitMQ; what they promise stands in `factflow_protocols.queue`.
+"""Queues in a broker; what they promise stands in `factflow_protocols.queue`.
 
 The broker holds messages, the ledger says what was announced and what settled. Different from the embedded
 queue, a message may come twice: then it comes as a repeat, and never once the ledger knows that it settled.
@@ -18,17 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from factflow_foundation import logs
 from factflow_foundation.clock import Clock, SystemClock
 from factflow_infra.queue import refusals
+from factflow_infra.queue.brokered.scope import BrokerScope
+from factflow_infra.queue.brokered.transport import Transport
 from factflow_infra.queue.consumer import QueueConsumer
 from factflow_infra.queue.ledger import Ledger, Presence, ScopeMember, ScopeOwner
-from factflow_infra.queue.ledger.batch import ScopeEntry
 from factflow_infra.queue.ledger.tables import (
     PUBLISHER_ENDED,
     PUBLISHER_NONE,
     PUBLISHER_OPEN,
 )
-from factflow_infra.queue.rabbitmq import naming
-from factflow_infra.queue.rabbitmq.scope import BrokerScope
-from factflow_infra.queue.rabbitmq.session import BrokerSession
 from factflow_protocols.errors import QueueUnavailableError
 from factflow_protocols.queue import (
     PREFETCH,
@@ -49,17 +47,22 @@ T = TypeVar("T")
 log = logs.logger(__name__)
 
 
-class RabbitQueue:
-    """Fulfils `QueueProtocol` with a broker at `url` (`amqp://user:password@host:port/vhost`) and a ledger in
-    any database; what that commits has to survive the machine.
+class BrokeredQueue:
+    """Fulfils `QueueProtocol` with the broker behind `transport`, whose only user it is, and a ledger in any
+    database; what that commits has to survive the machine.
 
     With `boot` given, scopes count as lost once it is another one: storage may lack what they say is done.
     """
 
     def __init__(
-        self, url: str, ledger: AsyncEngine, clock: Clock | None = None, *, boot: str | None = None
+        self,
+        transport: Transport,
+        ledger: AsyncEngine,
+        clock: Clock | None = None,
+        *,
+        boot: str | None = None,
     ) -> None:
-        self._session = BrokerSession(url)
+        self._transport = transport
         self._presence = Presence(ledger)
         self._ledger = Ledger(ledger, self._presence.claimant)
         self._clock = clock or SystemClock()
@@ -85,7 +88,7 @@ class RabbitQueue:
             if not self._started:
                 await self._ledger.start()
                 await self._presence.start()
-                await self._session.start()
+                await self._transport.start()
                 self._started = True
                 self._clearing = asyncio.create_task(self._clear(), name="queue deletions")
 
@@ -113,7 +116,7 @@ class RabbitQueue:
             if entry is None:
                 raise refusals.no_queues(scope)
             member = ScopeMember(self._ledger, scope, entry)
-            state = BrokerScope(self._session, member, self._clock.now)
+            state = BrokerScope(self._transport, member, self._clock.now)
             state.on_gone = lambda: self._leave_later(state)
             self._scopes[scope] = state
 
@@ -193,7 +196,7 @@ class RabbitQueue:
         await self.start()
         owner = self._owner(scope)
         if owner is None:
-            self._session.check_consuming()
+            self._transport.check_consuming()
             entry = await self._ledger.find(scope)
             return entry.progress if entry is not None and scope in self._scopes else _NOTHING
         await owner.caught_up(SEEN_SECONDS)
@@ -212,7 +215,9 @@ class RabbitQueue:
             return None
         if scope in self._scopes:
             return entry.progress  # others see to it
-        if entry.boot not in {None, self._boot} or not await self._all_there(scope, entry):
+        if entry.boot not in {None, self._boot} or not await self._transport.all_there(
+            scope, list(entry.made)
+        ):
             await self.delete(
                 scope
             )  # nobody will ask for it again: its execution goes on in new queues
@@ -273,9 +278,7 @@ class RabbitQueue:
         if doomed is None:
             return
         scope_id, names = doomed
-        async with self._session.lent_channel() as channel:
-            for name in names:
-                await channel.queue_delete(naming.broker_name(scope, name))
+        await self._transport.remove(scope, names)
         await self._ledger.purge(scope_id)
 
     async def close(self) -> None:
@@ -283,6 +286,11 @@ class RabbitQueue:
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
+
+    @property
+    def kind(self) -> str:
+        """Return what the broker is called."""
+        return self._transport.kind
 
     # -- inside
 
@@ -293,7 +301,7 @@ class RabbitQueue:
         for state in list(self._scopes.values()):
             await self._let_go(state)
         await asyncio.gather(*self._leaving)
-        await self._session.close()
+        await self._transport.close()
         await self._presence.close()
 
     @staticmethod
@@ -327,7 +335,7 @@ class RabbitQueue:
     async def _own(self, scope: QueueScope, *, publisher: bool) -> ScopeOwner:
         entry = await self._ledger.open(scope, publisher=publisher, boot=self._boot)
         owner = ScopeOwner(self._ledger, scope, entry)
-        state = BrokerScope(self._session, owner, self._clock.now)
+        state = BrokerScope(self._transport, owner, self._clock.now)
         try:
             await state.start(owner)
         except BaseException:
@@ -367,18 +375,6 @@ class RabbitQueue:
         if entry.settled:
             return MessagePlace(entry.queue, "settled", crashes=entry.crashes)
         return MessagePlace(entry.queue, "ready", ahead=None, crashes=entry.crashes)
-
-    async def _all_there(self, scope: QueueScope, entry: ScopeEntry) -> bool:
-        """Tell whether the broker still has every queue of a scope."""
-        from aio_pika.exceptions import ChannelNotFoundEntity
-
-        async with self._session.lent_channel() as channel:
-            for name in entry.made:
-                try:
-                    await channel.get_queue(naming.broker_name(scope, name), ensure=True)
-                except ChannelNotFoundEntity:
-                    return False
-        return True
 
 
 async def _whole(act: Awaitable[T]) -> T:

@@ -16,16 +16,18 @@ import pytest
 from sqlalchemy import text
 
 from factflow_infra.postgres import postgres_engine
+from factflow_infra.queue.brokered import BrokeredQueue
+from factflow_infra.queue.brokers import transport_for
 from factflow_infra.queue.ledger.claims import dead_among
 from factflow_infra.queue.ledger.presence import Presence
-from factflow_infra.queue.rabbitmq import RabbitQueue
 from factflow_protocols.errors import QueueUnavailableError
 from factflow_protocols.queue import Consumer, OutgoingMessage, Progress, QueueScope
-from factflow_testing.broker_service import amqp_url
+from factflow_testing.broker_rig import BrokerRig, fresh_scope
 from factflow_testing.crash_matrix import MEMBER_POINTS
+from factflow_testing.nats_rig import NatsRig
 from factflow_testing.postgres_schemas import fresh_schema
 from factflow_testing.queue_rig import take
-from factflow_testing.rabbit_rig import RabbitRig, fresh_scope
+from factflow_testing.rabbit_rig import RabbitRig
 from factflow_testing.waiting import eventually
 
 COUNT, CHILDREN = 24, 3
@@ -33,7 +35,7 @@ EVERYTHING = COUNT * (1 + CHILDREN)
 POINTS = (*MEMBER_POINTS, "queue.broker.children", "queue.broker.event", "queue.broker.copied")
 
 
-async def consume(queue: RabbitQueue, scope: QueueScope, consumer: Consumer) -> None:
+async def consume(queue: BrokeredQueue, scope: QueueScope, consumer: Consumer) -> None:
     while True:
         delivery = await consumer.take()
         name = delivery.message_id
@@ -55,7 +57,7 @@ async def consume(queue: RabbitQueue, scope: QueueScope, consumer: Consumer) -> 
 
 async def work(url: str, ledger: str, execution_id: str) -> None:
     engine = postgres_engine(ledger, pool_size=3)
-    queue = RabbitQueue(url, engine)
+    queue = BrokeredQueue(transport_for(url), engine)
     scope = QueueScope(execution_id)
     await queue.join(scope)
     async with asyncio.TaskGroup() as group:
@@ -70,10 +72,10 @@ def ledger() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-async def rig(ledger: str) -> AsyncIterator[RabbitRig]:
+@pytest.fixture(params=[pytest.param(RabbitRig, id="rabbitmq"), pytest.param(NatsRig, id="nats")])
+async def rig(request: pytest.FixtureRequest, ledger: str) -> AsyncIterator[BrokerRig]:
     engine = postgres_engine(ledger, pool_size=4)
-    rig = RabbitRig(amqp_url(), engine, [fresh_scope()])
+    rig = request.param(request.param.found(), engine, [fresh_scope()])
     yield rig
     await rig.close()
     await engine.dispose()
@@ -81,10 +83,10 @@ async def rig(ledger: str) -> AsyncIterator[RabbitRig]:
 
 @asynccontextmanager
 async def member(
-    rig: RabbitRig, ledger: str, point: str = ""
+    rig: BrokerRig, ledger: str, point: str = ""
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Lend a process that has joined the rig's scope."""
-    command = [__file__, rig.url, ledger, rig.scopes[0].execution_id]
+    command = [__file__, rig.client_url, ledger, rig.scopes[0].execution_id]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,
@@ -109,7 +111,7 @@ async def line(process: asyncio.subprocess.Process) -> str:
     "point", [pytest.param(p, marks=() if p in MEMBER_POINTS else pytest.mark.long) for p in POINTS]
 )
 async def test_a_member_killed_at_any_step_loses_and_doubles_nothing(
-    rig: RabbitRig, ledger: str, point: str
+    rig: BrokerRig, ledger: str, point: str
 ) -> None:
     (scope,) = rig.scopes
     queue = await rig.make()
@@ -128,7 +130,7 @@ async def test_a_member_killed_at_any_step_loses_and_doubles_nothing(
 
 
 async def test_a_deadly_message_is_known_after_it_has_killed_several(
-    rig: RabbitRig, ledger: str
+    rig: BrokerRig, ledger: str
 ) -> None:
     (scope,) = rig.scopes
     queue = await rig.make()
@@ -143,7 +145,7 @@ async def test_a_deadly_message_is_known_after_it_has_killed_several(
     assert (delivery.repeat, delivery.crashes) == (True, 2)
 
 
-async def test_who_only_lost_the_broker_is_not_blamed(rig: RabbitRig) -> None:
+async def test_who_only_lost_the_broker_is_not_blamed(rig: BrokerRig) -> None:
     (scope,) = rig.scopes
     queue, cut = await rig.make(), await rig.make()
     await queue.open(scope)
@@ -201,7 +203,7 @@ async def test_a_presence_whose_session_was_ended_comes_back(ledger: str) -> Non
     await engine.dispose()
 
 
-async def _is_claimed(rig: RabbitRig) -> bool:
+async def _is_claimed(rig: BrokerRig) -> bool:
     async with rig.ledger.begin() as connection:
         return bool(await connection.scalar(text("SELECT sum(claimed) FROM queue_message")))
 

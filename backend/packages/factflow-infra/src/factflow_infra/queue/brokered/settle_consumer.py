@@ -8,28 +8,26 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from factflow_foundation import logs
 from factflow_foundation.crash_points import reach
-from factflow_infra.queue.ledger import ScopeOwner, Settled
-from factflow_infra.queue.ledger.batch import Announced
-from factflow_infra.queue.rabbitmq import settle_event
-from factflow_infra.queue.rabbitmq.naming import SETTLED, broker_name
-from factflow_infra.queue.rabbitmq.session import (
+from factflow_infra.queue.brokered import settle_event
+from factflow_infra.queue.brokered.inbound import Inbound
+from factflow_infra.queue.brokered.naming import SETTLED, delayed_for
+from factflow_infra.queue.brokered.transport import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
-    BrokerSession,
+    Intake,
     Outbound,
+    Transport,
 )
-from factflow_infra.queue.rabbitmq.subscription import Subscription, acknowledge
+from factflow_infra.queue.ledger import ScopeOwner, Settled
+from factflow_infra.queue.ledger.batch import Announced
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 
-if TYPE_CHECKING:
-    from aio_pika.abc import AbstractIncomingMessage
-
+LOOK_SECONDS = 0.05
 PREFETCH = 500
 """Events in memory; each may name a thousand children."""
 MOST_ROWS = 5_000
@@ -44,42 +42,40 @@ class SettleConsumer:
     """Runs in the process that owns the scope, and in no other one.
 
     It stops for good when another process has taken the scope over. While the ledger is in trouble events
-    stay with the broker, and are tried again.
+    stay with the broker, and are tried again. `named` is awaited with each delay queue that a member made.
     """
 
     def __init__(
-        self, session: BrokerSession, owner: ScopeOwner, prepare: Callable[[], Awaitable[None]]
+        self,
+        transport: Transport,
+        owner: ScopeOwner,
+        prepare: Callable[[], Awaitable[None]],
+        named: Callable[[str], Awaitable[None]],
     ) -> None:
-        self._session = session
+        self._named = named
+        self._transport = transport
         self._owner = owner
-        self._name = broker_name(owner.scope, SETTLED)
-        self._arrived: list[AbstractIncomingMessage] = []
+        self._name = transport.name(owner.scope, SETTLED)
+        self._arrived: list[Inbound] = []
         self._some = asyncio.Event()
         self._runs = 0
         self._marks: dict[str, asyncio.Event] = {}
         self._task = asyncio.create_task(self._run(), name="settle events")
-        self._subscription = Subscription(
-            session,
-            self._name,
-            prefetch=PREFETCH,
-            prepare=prepare,
-            arrived=self._take_in,
-            lost=self._lost,
+        self._subscription = transport.subscribe(
+            Intake(self._name, PREFETCH, prepare, self._take_in, self._lost)
         )
 
     async def caught_up(self, seconds: float) -> bool:
         """Wait until what the broker has of events by now is in the ledger; False when it takes longer."""
-        token = uuid.uuid4().hex
-        mark = self._marks[token] = asyncio.Event()
         try:
-            body = settle_event.encode(Settled("", token))
-            await self._session.publish([Outbound(self._name, body)])
             async with asyncio.timeout(seconds):
-                await mark.wait()
+                await self._pass_through()
+                if self._subscription.awaited:
+                    while self._subscription.awaited:  # noqa: ASYNC110 - rare, and over soon
+                        await asyncio.sleep(LOOK_SECONDS)
+                    await self._pass_through()
         except TimeoutError:
             return False
-        finally:
-            del self._marks[token]
         return True
 
     async def close(self) -> None:
@@ -89,7 +85,18 @@ class SettleConsumer:
 
     # -- inside
 
-    def _take_in(self, message: AbstractIncomingMessage) -> None:
+    async def _pass_through(self) -> None:
+        """Wait for an event of one's own to come out behind all others."""
+        token = uuid.uuid4().hex
+        mark = self._marks[token] = asyncio.Event()
+        try:
+            body = settle_event.encode(Settled("", token))
+            await self._transport.publish([Outbound(self._name, body)])
+            await mark.wait()
+        finally:
+            del self._marks[token]
+
+    def _take_in(self, message: Inbound) -> None:
         self._arrived.append(message)
         self._some.set()
 
@@ -111,7 +118,7 @@ class SettleConsumer:
                     await self._subscription.close()
                     return
 
-    def _next_part(self) -> list[AbstractIncomingMessage]:
+    def _next_part(self) -> list[Inbound]:
         """Take the oldest events, as many as one transaction takes in, by what they weigh."""
         rows, count = 0, 0
         for message in self._arrived:
@@ -122,7 +129,7 @@ class SettleConsumer:
         part, self._arrived = self._arrived[:count], self._arrived[count:]
         return part
 
-    async def _settle(self, part: list[AbstractIncomingMessage], run: int) -> None:
+    async def _settle(self, part: list[Inbound], run: int) -> None:
         settled: list[Settled] = []
         announced: list[Announced] = []
         marks: list[str] = []
@@ -151,7 +158,12 @@ class SettleConsumer:
         if run != self._runs:
             return  # they come again
         reach("queue.broker.settled")
-        await acknowledge(part[-1], multiple=True)
+        try:
+            await self._transport.acknowledge_all(part)
+        except Exception as error:  # noqa: BLE001 - then they come again, and change nothing
+            log.info("not acknowledged", reason=str(error) or repr(error))
         for token in marks:
             if token in self._marks:
                 self._marks[token].set()
+            elif delayed_for(token) is not None:
+                await self._named(token)

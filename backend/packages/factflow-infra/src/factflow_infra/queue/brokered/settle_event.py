@@ -9,7 +9,8 @@ from factflow_infra.queue.ledger.batch import Announced, Settled
 
 class SettleEvent(msgspec.Struct, frozen=True, array_like=True):
     """`children` are ids and queues in turn. One without a `message_id` settles nothing: it announces its
-    children, or tells who waits for `queue` that all before it have arrived."""
+    children, tells who waits for `queue` that all before it have arrived, or that a member made `queue` for
+    messages to wait in."""
 
     message_id: str
     queue: str

@@ -12,30 +12,20 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from factflow_foundation import logs
+from factflow_infra.queue.brokered.inbound import LAP, NOT_BEFORE, REPEAT, Inbound, acknowledge
 from factflow_infra.queue.ledger.batch import LedgerEntry
-from factflow_infra.queue.rabbitmq.subscription import acknowledge
 from factflow_infra.queue.waiters import Waiters
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import Delivery, QueueScope
 
-if TYPE_CHECKING:
-    from aio_pika.abc import AbstractIncomingMessage
-
 log = logs.logger(__name__)
-
-LAP = "factflow-lap"
-"""Header of a further attempt: how many went before."""
-REPEAT = "factflow-repeat"
-"""Header of what was published again."""
-NOT_BEFORE = "factflow-not-before"
-"""Header of what waits for its time (Unix milliseconds: the client sends no float as it is)."""
 
 
 class Arrived:
-    """A message that came from the broker; `message` is None once its channel ended."""
+    """A message that came from the broker; `message` is None once it is worth nothing."""
 
     __slots__ = (
         "body",
@@ -48,14 +38,14 @@ class Arrived:
         "repeat",
     )
 
-    def __init__(self, message: AbstractIncomingMessage) -> None:
-        self.message: AbstractIncomingMessage | None = message
-        self.message_id = message.message_id or ""
+    def __init__(self, message: Inbound) -> None:
+        self.message: Inbound | None = message
+        self.message_id = message.message_id
         self.body = message.body
-        self.redelivered = bool(message.redelivered)
+        self.redelivered = message.redelivered
         self.repeat = self.redelivered or bool(message.headers.get(REPEAT))
-        self.not_before = int(str(message.headers.get(NOT_BEFORE, 0))) / 1_000
-        self.lap = int(str(message.headers.get(LAP, 0)))
+        self.not_before = message.headers.get(NOT_BEFORE, 0) / 1_000
+        self.lap = message.headers.get(LAP, 0)
         self.crashes = 0
 
 
@@ -66,7 +56,7 @@ class Hand:
 
     def __init__(self, arrived: Arrived) -> None:
         self.arrived = arrived
-        self.twins: list[AbstractIncomingMessage] = []
+        self.twins: list[Inbound] = []
         self.turn = asyncio.Lock()
         self.claimed = False
         self.tried = False
@@ -111,7 +101,7 @@ class BrokerLane:
 
     # -- what comes
 
-    def arrived(self, message: AbstractIncomingMessage) -> None:
+    def arrived(self, message: Inbound) -> None:
         """Take a message in; what has nothing before it and needs no look is ready at once."""
         one = Arrived(message)
         if self._incoming or self._checking or self._needs_look(one):
@@ -122,7 +112,7 @@ class BrokerLane:
             self._make_ready(one)
 
     def lost(self) -> None:
-        """Forget what stands here: its channel ended, and the broker brings it again."""
+        """Forget what stands here: the connection that brought it ended, and the broker brings it again."""
         for hand in self.hands.values():
             hand.arrived.message = None
             hand.twins.clear()
@@ -215,7 +205,7 @@ class BrokerLane:
         if one.message is None:
             return
         if hand.arrived.message is None:
-            hand.arrived.message = one.message  # the same message, by way of a new channel
+            hand.arrived.message = one.message  # the same message, by way of a new connection
         else:
             hand.twins.append(one.message)
 

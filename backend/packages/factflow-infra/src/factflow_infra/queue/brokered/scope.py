@@ -13,18 +13,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 from factflow_foundation.crash_points import reach
+from factflow_infra.queue.brokered import naming, settle_event
+from factflow_infra.queue.brokered.inbound import LAP, LEAVES, NOT_BEFORE, REPEAT
+from factflow_infra.queue.brokered.keeper import DelayKeeper
+from factflow_infra.queue.brokered.lane import Arrived, BrokerLane, Hand
+from factflow_infra.queue.brokered.settle_consumer import SettleConsumer
+from factflow_infra.queue.brokered.transport import Intake, Outbound, Subscription, Transport
+from factflow_infra.queue.brokered.waits import Waits
 from factflow_infra.queue.consumer import QueueConsumer
 from factflow_infra.queue.ledger import ScopeMember, ScopeOwner, ScopePart, Settled
 from factflow_infra.queue.ledger.batch import Announced, LedgerEntry
-from factflow_infra.queue.rabbitmq import naming, settle_event
-from factflow_infra.queue.rabbitmq.lane import LAP, NOT_BEFORE, REPEAT, Arrived, BrokerLane, Hand
-from factflow_infra.queue.rabbitmq.session import BrokerSession, Outbound
-from factflow_infra.queue.rabbitmq.settle_consumer import SettleConsumer
-from factflow_infra.queue.rabbitmq.subscription import Subscription
-from factflow_infra.queue.rabbitmq.waits import Waits
 from factflow_protocols.errors import QueueError, QueueUnavailableError
 from factflow_protocols.queue import Delivery, MessagePlace, OutgoingMessage, QueueDepth
 
@@ -35,11 +35,11 @@ class BrokerScope:
     """`part` is what this process has to do with the scope. The methods raise `QueueUnavailableError` when
     broker or ledger do not answer; done again, what was done of them changes nothing."""
 
-    def __init__(self, session: BrokerSession, part: ScopePart, now: Callable[[], float]) -> None:
+    def __init__(self, transport: Transport, part: ScopePart, now: Callable[[], float]) -> None:
         self.part = part
         self.on_gone: Callable[[], None] = _nothing
         """Called when a member finds that the scope was deleted."""
-        self._session = session
+        self._transport = transport
         self._scope = part.scope
         self._now = now
         self._names = set(part.entry.made)
@@ -49,6 +49,8 @@ class BrokerScope:
         self._consumers: Counter[str] = Counter()
         self._waits = Waits(now)
         self._events: SettleConsumer | None = None
+        self._kept: set[str] = set()
+        self._keepers: dict[str, DelayKeeper] = {}
 
     @property
     def owner(self) -> ScopeOwner | None:
@@ -63,10 +65,16 @@ class BrokerScope:
     async def start(self, owner: ScopeOwner) -> None:
         """Find what waits for its time, and take in the settles that an earlier owner left."""
         left = naming.SETTLED in self._names
-        self._events = SettleConsumer(self._session, owner, lambda: self._ensure([naming.SETTLED]))
+        self._events = SettleConsumer(
+            self._transport,
+            owner,
+            prepare=lambda: self._ensure([naming.SETTLED]),
+            named=lambda name: self._have_kept([name]),
+        )
         await self._ensure([naming.SETTLED])
         if left:
             await self._count_delayed()
+            await self._have_kept(list(self._names))
             await self._events.caught_up(CATCH_UP_SECONDS)
 
     async def leave(self) -> None:
@@ -87,6 +95,7 @@ class BrokerScope:
         self.part.end()
         await asyncio.gather(
             *([self._events.close()] if self._events is not None else []),
+            *(keeper.close() for keeper in self._keepers.values()),
             *(lane.close() for lane in self._lanes.values()),
             *(subscription.close() for subscription in self._subscriptions.values()),
         )
@@ -99,14 +108,15 @@ class BrokerScope:
         self._consumers[queue] += 1
         some = prefetch + max(prefetch // 4, 1)
         if queue not in self._subscriptions:
-            self._subscriptions[queue] = Subscription(
-                self._session,
-                naming.broker_name(self._scope, queue),
-                prefetch=some,
-                prepare=lambda: self._prepare(queue),
-                arrived=lane.arrived,
-                lost=lane.lost,
-                unwanted=lane.unwanted,
+            self._subscriptions[queue] = self._transport.subscribe(
+                Intake(
+                    self._transport.name(self._scope, queue),
+                    some,
+                    prepare=lambda: self._prepare(queue),
+                    arrived=lane.arrived,
+                    lost=lane.lost,
+                    unwanted=lane.unwanted,
+                )
             )
         self._subscriptions[queue].want(True, some)
 
@@ -122,7 +132,7 @@ class BrokerScope:
         to where it was announced."""
         wanted: dict[str, OutgoingMessage] = {}
         for message in messages:
-            self._session.check_size(message.body)
+            self._transport.check_size(message.body)
             wanted.setdefault(message.message_id, message)
         if wanted:
             known = await self._announce(_announced(wanted.values()))
@@ -251,8 +261,8 @@ class BrokerScope:
         return known
 
     async def _tell_owner(self, event: Settled) -> None:
-        name = naming.broker_name(self._scope, naming.SETTLED)
-        await self._session.publish([Outbound(name, settle_event.encode(event))])
+        name = self._transport.name(self._scope, naming.SETTLED)
+        await self._transport.publish([Outbound(name, settle_event.encode(event))])
 
     async def _prepare(self, queue: str) -> None:
         """See to it that a queue is there to be consumed. A member may have missed the end of the scope."""
@@ -298,19 +308,23 @@ class BrokerScope:
         now = self._now()
         outbound, names = [], []
         for one in messages:
-            headers: dict[str, Any] = {REPEAT: True} if one.message_id in repeats else {}
+            headers = {REPEAT: 1} if one.message_id in repeats else {}
             if lap:
                 headers[LAP] = lap
             name = one.queue
             if one.not_before > now:
-                name = naming.delay_queue(one.queue, naming.rung(one.not_before - now))
+                wait = naming.rung(one.not_before - now)
+                name = naming.delay_queue(one.queue, wait)
+                if not self._transport.hands_over:
+                    headers[LEAVES] = math.ceil(now * 1_000) + wait
             if waited or one.not_before > now:
                 headers[NOT_BEFORE] = max(math.ceil(one.not_before * 1_000), 1)
             names += [one.queue, name]
-            scoped = naming.broker_name(self._scope, name)
-            outbound.append(Outbound(scoped, one.body, one.message_id, headers or None))
+            scoped = self._transport.name(self._scope, name)
+            outbound.append(Outbound(scoped, one.body, one.message_id, headers))
         await self._ensure(names)
-        await self._session.publish(outbound)
+        await self._have_kept(names)
+        await self._transport.publish(outbound)
         for one in messages:
             if one.not_before > now:
                 self._waits.sent(one)
@@ -337,28 +351,26 @@ class BrokerScope:
             self._names.update(missing)
 
     async def _make(self, names: Sequence[str]) -> None:
-        async with self._session.lent_channel() as channel:
-            for name in names:
-                await channel.declare_queue(
-                    naming.broker_name(self._scope, name),
-                    durable=True,
-                    arguments=naming.arguments(self._scope, name, self._session.version),
-                )
-            if not await self.part.queues_made(
-                names
-            ):  # its deletion may have come too early for them
-                for name in names:
-                    await channel.queue_delete(naming.broker_name(self._scope, name))
+        await self._transport.make(self._scope, names)
+        if not await self.part.queues_made(names):  # its deletion may have come too early for them
+            await self._transport.remove(self._scope, names)
+
+    async def _have_kept(self, names: Sequence[str]) -> None:
+        """See to it that the owner empties the delay queues among these, where the broker does not."""
+        for name in names:
+            if self._transport.hands_over or naming.delayed_for(name) is None or name in self._kept:
+                continue
+            if self.owner is None:
+                await self._tell_owner(Settled("", name))
+            else:
+                self._keepers[name] = DelayKeeper(self._transport, self._scope, name, self._now)
+            self._kept.add(name)
 
     async def _count_delayed(self) -> None:
-        async with self._session.lent_channel() as channel:
-            for name in list(self._names):
-                queue = naming.delayed_for(name)
-                if queue is None:
-                    continue
-                scoped = naming.broker_name(self._scope, name)
-                declared = await channel.declare_queue(scoped, durable=True, passive=True)
-                self._waits.found(queue, declared.declaration_result.message_count or 0)
+        for name in self._names:
+            queue = naming.delayed_for(name)
+            if queue is not None:
+                self._waits.found(queue, await self._transport.standing(self._scope, name))
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""A process that publishes, settles and puts back through RabbitMQ is killed at every step; whoever comes
+"""A process that publishes, settles and puts back through a broker is killed at every step; whoever comes
 after it brings the scope to its end, with nothing lost and every message counted once.
 
 Run as a program, this file is that process: it tells on standard output what it settled.
@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from factflow_infra.database import sqlite_engine
-from factflow_infra.queue.rabbitmq import RabbitQueue
+from factflow_infra.queue.brokered import BrokeredQueue
+from factflow_infra.queue.brokers import transport_for
 from factflow_protocols.queue import Consumer, OutgoingMessage, Progress, QueueScope
-from factflow_testing.broker_service import amqp_url
+from factflow_testing.broker_rig import BrokerRig, fresh_scope
 from factflow_testing.crash_matrix import BROKER_POINTS
-from factflow_testing.rabbit_rig import RabbitRig, fresh_scope
+from factflow_testing.nats_rig import NatsRig
+from factflow_testing.rabbit_rig import RabbitRig
 
 COUNT, CHUNK, CHILDREN = 24, 6, 2
 EVERYTHING = 1 + COUNT * (1 + CHILDREN)
@@ -29,7 +31,7 @@ def children_of(name: str) -> list[OutgoingMessage]:
     return [OutgoingMessage("out", f"{name}/{n}", b"child") for n in range(CHILDREN)]
 
 
-async def publish_the_rest(queue: RabbitQueue, scope: QueueScope) -> None:
+async def publish_the_rest(queue: BrokeredQueue, scope: QueueScope) -> None:
     for first in range(await queue.publisher_cursor(scope), COUNT, CHUNK):
         chunk = [OutgoingMessage("in", str(n), b"first") for n in range(first, first + CHUNK)]
         await queue.publish(scope, chunk, cursor=first + CHUNK)
@@ -37,7 +39,7 @@ async def publish_the_rest(queue: RabbitQueue, scope: QueueScope) -> None:
 
 
 async def handle_all(
-    queue: RabbitQueue, scope: QueueScope, settled: Callable[[str], object]
+    queue: BrokeredQueue, scope: QueueScope, settled: Callable[[str], object]
 ) -> Progress:
     """Bring the scope to its end, wherever it stands."""
 
@@ -68,7 +70,7 @@ async def handle_all(
 
 async def work(url: str, ledger: Path, execution_id: str) -> None:
     engine = sqlite_engine(ledger, durability="fsync")
-    queue = RabbitQueue(url, engine)
+    queue = BrokeredQueue(transport_for(url), engine)
     scope = QueueScope(execution_id)
     await queue.open(scope, publisher=True)
     await handle_all(queue, scope, lambda name: os.write(1, f"{name}\n".encode()))
@@ -76,10 +78,10 @@ async def work(url: str, ledger: Path, execution_id: str) -> None:
     await engine.dispose()
 
 
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[RabbitRig]:
+@pytest.fixture(params=[pytest.param(RabbitRig, id="rabbitmq"), pytest.param(NatsRig, id="nats")])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BrokerRig]:
     engine = sqlite_engine(tmp_path / "ledger.db", durability="fsync")
-    rig = RabbitRig(amqp_url(), engine, [fresh_scope()])
+    rig = request.param(request.param.found(), engine, [fresh_scope()])
     yield rig
     await rig.close()
     await engine.dispose()
@@ -96,11 +98,17 @@ QUICK = ("queue.broker.published", "queue.broker.event", "queue.broker.copied")
     ],
 )
 async def test_a_kill_at_any_step_loses_and_doubles_nothing(
-    rig: RabbitRig, tmp_path: Path, point: str
+    rig: BrokerRig, tmp_path: Path, point: str
 ) -> None:
     (scope,) = rig.scopes
     environment = {**os.environ, "FACTFLOW_CRASH_POINT": f"{point}:2"}
-    command = [sys.executable, __file__, rig.url, str(tmp_path / "ledger.db"), scope.execution_id]
+    command = [
+        sys.executable,
+        __file__,
+        rig.client_url,
+        str(tmp_path / "ledger.db"),
+        scope.execution_id,
+    ]
     killed = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60
     )
