@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from factflow_testing.server_process import (
     ServerProcess,
     wait_until,
 )
-from factflow_testing.stack import Stack, grown_up_stack
+from factflow_testing.stack import BROKERS, Stack, grown_up_stack
 from factflow_testing.worker_process import WorkerProcess
 
 
@@ -35,9 +36,12 @@ def judged(stack: Stack, url: str) -> None:
     assert not figures.wrong, "\n".join([str(figures.as_json()), *figures.problems])
 
 
-def test_workers_share_what_a_server_leaves_to_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broker", BROKERS)
+def test_workers_share_what_a_server_leaves_to_them(
+    tmp_path: Path, broker: Callable[[], str]
+) -> None:
     with (
-        grown_up_stack(tmp_path) as stack,
+        grown_up_stack(tmp_path, broker()) as stack,
         stack.server("--no-work") as server,
         stack.worker() as one,
         stack.worker() as two,
@@ -134,8 +138,9 @@ def _whole(server: ServerProcess, execution: str) -> bool:
     ]["code"].startswith("lineage")
 
 
-def test_a_killed_workers_messages_go_to_others(tmp_path: Path) -> None:
-    with grown_up_stack(tmp_path) as stack, stack.server("--no-work") as server:
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_killed_workers_messages_go_to_others(tmp_path: Path, broker: Callable[[], str]) -> None:
+    with grown_up_stack(tmp_path, broker()) as stack, stack.server("--no-work") as server:
         config = server.create(pipeline_yaml(stack.evidence.journal, 150))
         execution = server.run(config)
         with stack.worker() as first, stack.worker():
