@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from factflow_selftest.pipeline import STATUS, pipeline_yaml
 from factflow_testing.server_process import ServerProcess, wait_until
-from factflow_testing.stack import Stack, grown_up_stack
+from factflow_testing.stack import BROKERS, Stack, grown_up_stack
 
 LEASE = {"FACTFLOW_LEASE_SECONDS": "2"}
 OWNER_POINTS = (
@@ -38,8 +38,12 @@ def ended(server: ServerProcess, execution: str) -> bool:
     return bool(server.get(f"/executions/{execution}")["status"] == STATUS)
 
 
-def test_a_dead_owners_executions_go_on_while_workers_work(stack: Stack) -> None:
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_dead_owners_executions_go_on_while_workers_work(
+    tmp_path: Path, broker: Callable[[], str]
+) -> None:
     with (
+        grown_up_stack(tmp_path, broker(), **LEASE) as stack,
         stack.server("--no-work") as owner,
         stack.server("--no-work") as other,
         stack.worker() as worker,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,16 @@ from factflow_testing.server_process import (
     ServerProcess,
     wait_until,
 )
-from factflow_testing.stack import grown_up_stack
+from factflow_testing.stack import BROKERS, grown_up_stack
 from factflow_testing.worker_process import WorkerProcess
 
 
-def test_workers_share_what_a_server_leaves_to_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broker", BROKERS)
+def test_workers_share_what_a_server_leaves_to_them(
+    tmp_path: Path, broker: Callable[[], str]
+) -> None:
     with (
-        grown_up_stack(tmp_path) as stack,
+        grown_up_stack(tmp_path, broker()) as stack,
         stack.server("--no-work") as server,
         stack.worker() as one,
         stack.worker() as two,
@@ -116,8 +120,9 @@ def _whole(server: ServerProcess, execution: str) -> bool:
     ]["code"].startswith("lineage")
 
 
-def test_a_killed_workers_messages_go_to_others(tmp_path: Path) -> None:
-    with grown_up_stack(tmp_path) as stack, stack.server("--no-work") as server:
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_killed_workers_messages_go_to_others(tmp_path: Path, broker: Callable[[], str]) -> None:
+    with grown_up_stack(tmp_path, broker()) as stack, stack.server("--no-work") as server:
         config = server.create(pipeline_yaml(stack.evidence.journal, 150))
         execution = server.run(config)
         with stack.worker() as first, stack.worker():

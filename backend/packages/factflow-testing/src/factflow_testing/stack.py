@@ -9,18 +9,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from factflow_selftest.client import Client
 from factflow_selftest.evidence import Evidence
 from factflow_selftest.figures import Figures
 from factflow_selftest.judge import judge_all
 from factflow_selftest.pipeline import STATUS
-from factflow_testing.broker_service import amqp_url
+from factflow_testing.broker_service import amqp_url, nats_url
+from factflow_testing.nats_rig import quick_url
 from factflow_testing.postgres_schemas import fresh_schema
 from factflow_testing.server_process import ServerProcess
 from factflow_testing.worker_process import WorkerProcess
 
 REPEATS = frozenset({"wrongly_repeated", "repeated_beyond_in_flight"})
 """Figures about what was called again."""
+
+
+def quick_nats_url() -> str:
+    """Return the URL of NATS, with a short wait for what a killed process had in hand."""
+    return quick_url(nats_url())
+
+
+BROKERS = [pytest.param(amqp_url, id="rabbitmq"), pytest.param(quick_nats_url, id="nats")]
+"""Where messages may stand in a grown-up stack; each answers with a URL, or skips the test."""
 
 
 @dataclass
@@ -64,7 +76,7 @@ class Stack:
 
 
 @contextlib.contextmanager
-def grown_up_stack(folder: Path, queue_url: str | None = None) -> Iterator[Stack]:
+def grown_up_stack(folder: Path, queue_url: str | None = None, **variables: str) -> Iterator[Stack]:
     """Lend a stack on PostgreSQL, a broker (RabbitMQ, unless another is named) and a folder as the shared
     store; the database is dropped afterwards."""
     evidence = Evidence(folder)
@@ -78,5 +90,6 @@ def grown_up_stack(folder: Path, queue_url: str | None = None) -> Iterator[Stack
                 "FACTFLOW_QUEUE_URL": queue_url or amqp_url(),
                 "FACTFLOW_STORAGE_URI": evidence.storage.as_uri(),
                 **evidence.variables,
+                **variables,
             },
         )
