@@ -10,7 +10,7 @@ import aio_pika
 import asyncpg
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from factflow_infra.queue.rabbitmq.naming import RUNGS_MS, SETTLED, delay_queue
+from factflow_infra.queue.brokered.naming import RUNGS_MS, SETTLED, delay_queue
 from factflow_protocols.queue import QueueScope
 
 PATIENCE_SECONDS = 5.0
