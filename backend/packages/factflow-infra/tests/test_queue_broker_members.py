@@ -145,6 +145,29 @@ async def test_a_deadly_message_is_known_after_it_has_killed_several(
     assert (delivery.repeat, delivery.crashes) == (True, 2)
 
 
+async def test_an_attempt_that_comes_before_the_last_one_has_given_way_is_not_lost(
+    rig: BrokerRig,
+) -> None:
+    """The ledger may be slower than a short wait."""
+    (scope,) = rig.scopes
+    queue = await rig.make()
+    await queue.open(scope)
+    await queue.publish(scope, [OutgoingMessage("in", "a", b"first")])
+    consumer = queue.subscribe(scope, "in")
+    delivery = await take(consumer)
+    async with rig.ledger.begin() as connection:
+        await connection.execute(text("SELECT * FROM queue_message FOR UPDATE"))
+        later = time.time() + 0.1
+        giving_way = asyncio.create_task(queue.put_back(delivery, b"again", later))
+        await eventually(lambda: time.time() > later + 1)
+        assert not giving_way.done()
+    await giving_way
+    again = await take(consumer)
+    assert again.body == b"again"
+    await queue.settle(again)
+    assert await queue.wait_drained(scope) == Progress(1, 1, 0)
+
+
 async def test_who_only_lost_the_broker_is_not_blamed(rig: BrokerRig) -> None:
     (scope,) = rig.scopes
     queue, cut = await rig.make(), await rig.make()

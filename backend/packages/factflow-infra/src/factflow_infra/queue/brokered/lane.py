@@ -52,11 +52,13 @@ class Arrived:
 class Hand:
     """A delivered message. One act at a time is done with it, under `turn`."""
 
-    __slots__ = ("arrived", "claimed", "tried", "turn", "twins")
+    __slots__ = ("arrived", "claimed", "next", "tried", "turn", "twins")
 
     def __init__(self, arrived: Arrived) -> None:
         self.arrived = arrived
         self.twins: list[Inbound] = []
+        self.next: list[Arrived] = []
+        """Further attempts, which may come before this one has given way to them."""
         self.turn = asyncio.Lock()
         self.claimed = False
         self.tried = False
@@ -116,6 +118,7 @@ class BrokerLane:
         for hand in self.hands.values():
             hand.arrived.message = None
             hand.twins.clear()
+            hand.next.clear()
         for one in (*self._incoming, *self._checking.values(), *self._ready):
             one.message = None
         self._incoming.clear()
@@ -124,7 +127,10 @@ class BrokerLane:
 
     def unwanted(self) -> None:
         """Give back what nobody took."""
-        standing = [*self._ready, *self._checking.values(), *self._incoming]
+        following = [one for hand in self.hands.values() for one in hand.next]
+        standing = [*self._ready, *self._checking.values(), *self._incoming, *following]
+        for hand in self.hands.values():
+            hand.next.clear()
         self._ready.clear()
         self._checking.clear()
         self._incoming.clear()
@@ -162,6 +168,9 @@ class BrokerLane:
         held = [one for one in (hand.arrived.message, *hand.twins) if one is not None]
         for number, message in enumerate(held):
             await acknowledge(message, requeue=requeue and number == 0)
+        following, hand.next = hand.next, []
+        for one in following:
+            self._make_ready(one)
 
     def settled(self, message_id: str) -> None:
         """Drop what else stands here of a message that settled."""
@@ -204,7 +213,9 @@ class BrokerLane:
     def _join(self, hand: Hand, one: Arrived) -> None:
         if one.message is None:
             return
-        if hand.arrived.message is None:
+        if one.lap > hand.arrived.lap:
+            hand.next.append(one)
+        elif hand.arrived.message is None:
             hand.arrived.message = one.message  # the same message, by way of a new connection
         else:
             hand.twins.append(one.message)
