@@ -37,10 +37,10 @@ docs: $(READY) ## write the reference pages that are made from the code (command
 	$(BIN)/python docs/generator/run.py
 
 test: $(READY) ## all tests but the long ones
-	$(PYTEST) -m 'not long' $(ARGS)
+	$(PYTEST) -m 'not long and not alone' $(ARGS)
 
 test-long: $(READY) ## the tests that take minutes
-	$(PYTEST) -n 2 -m long --timeout 1800 $(ARGS)
+	$(PYTEST) -n 2 -m 'long and not alone' --timeout 1800 $(ARGS)
 
 test-services: $(READY) ## what depends on servers, with PostgreSQL as the database; none is skipped
 	FACTFLOW_TEST_REQUIRE_SERVICES=1 \

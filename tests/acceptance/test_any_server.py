@@ -14,6 +14,8 @@ from factflow_selftest.pipeline import STATUS, pipeline_yaml
 from factflow_testing.server_process import ServerProcess, wait_until
 from factflow_testing.stack import Stack, grown_up_stack
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:

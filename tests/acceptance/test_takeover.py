@@ -14,6 +14,9 @@ from factflow_selftest.pipeline import STATUS, pipeline_yaml
 from factflow_testing.server_process import ServerProcess, wait_until
 from factflow_testing.stack import BROKERS, Stack, grown_up_stack
 
+pytestmark = pytest.mark.timeout(900)
+
+
 LEASE = {"FACTFLOW_LEASE_SECONDS": "2"}
 OWNER_POINTS = (
     "lease.take.before:1",

@@ -17,6 +17,8 @@ from factflow_testing.server_process import (
 from factflow_testing.stack import BROKERS, grown_up_stack
 from factflow_testing.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_workers_share_what_a_server_leaves_to_them(

@@ -16,6 +16,9 @@ from factflow_testing.server_process import ServerProcess, wait_until
 from factflow_testing.stack import Stack, grown_up_stack
 from factflow_testing.tcp_gate import TcpGate
 
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+
+
 Way = Literal["cut", "silent"]
 WAYS = (pytest.param("cut"), pytest.param("silent", marks=pytest.mark.long))
 FAN = 150

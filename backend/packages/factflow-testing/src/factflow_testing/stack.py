@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -81,7 +83,7 @@ def grown_up_stack(folder: Path, queue_url: str | None = None, **variables: str)
     store; the database is dropped afterwards."""
     evidence = Evidence(folder)
     evidence.storage.mkdir(parents=True)
-    with fresh_schema() as database:
+    with _one_at_a_time(), fresh_schema() as database:
         yield Stack(
             folder,
             evidence,
@@ -93,3 +95,11 @@ def grown_up_stack(folder: Path, queue_url: str | None = None, **variables: str)
                 **variables,
             },
         )
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Wait until no other stack of tests is up: each takes dozens of PostgreSQL's connections."""
+    with (Path(tempfile.gettempdir()) / "factflow-test-stack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
