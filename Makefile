@@ -45,7 +45,7 @@ test-long: $(READY) ## the tests that take minutes
 test-services: $(READY) ## what depends on servers, with PostgreSQL as the database; none is skipped
 	FACTFLOW_TEST_REQUIRE_SERVICES=1 \
 		FACTFLOW_TEST_DATABASE_URL=$${FACTFLOW_TEST_POSTGRES_URL:-$(POSTGRES)} \
-		$(PYTEST) -m 'not long' backend/packages/factflow-infra/tests backend/packages/factflow-execution/tests \
+		$(PYTEST) -m 'not long or alone' backend/packages/factflow-infra/tests backend/packages/factflow-execution/tests \
 		backend/packages/factflow-server/tests tests/acceptance $(ARGS)
 
 test-cli: $(READY) ## the documented shell sessions against a real server

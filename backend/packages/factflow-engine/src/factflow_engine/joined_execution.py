@@ -19,7 +19,7 @@ log = logs.logger(__name__)
 
 class JoinedExecution:
     """Opened by `open`, at work from `start` to `rest`. `fault` is done when the engine itself failed
-    here: then it takes no more messages that anyone else could not take."""
+    here: whoever joined it is to rest, and others go on."""
 
     def __init__(
         self,

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, Float, case, cast, extract, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from factflow_execution.database_clock import database_now
 from factflow_execution.tables import execution_leases as leases
 from factflow_execution.tables import executions
 from factflow_execution.transitions import FINAL
@@ -128,9 +129,7 @@ class ExecutionLeases:
             await connection.execute(update(leases).where(*_is(lease)).values(expires_at=0.0))
 
     def _now(self) -> ColumnElement[float]:
-        if self._engine.dialect.name == "postgresql":
-            return cast(extract("epoch", func.clock_timestamp()), Float)
-        return literal(self._clock.now())
+        return database_now(self._engine, self._clock)
 
 
 async def hold_lease(connection: AsyncConnection, lease: Lease) -> None:

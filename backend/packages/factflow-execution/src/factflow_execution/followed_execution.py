@@ -193,13 +193,17 @@ class FollowedExecution:
             self.refused = f"an adapter did not open: {_words(error)}"
             await self._note("refused", row.generation, self.refused)
             return OPEN_PAUSE
-        await self._note("working", row.generation)
+        try:
+            await self._note("working", row.generation)
+        except BaseException:
+            await joined.rest(0.0)  # what was opened is opened again by the next try
+            raise
         try:
             await joined.start()
-        except QueueUnavailableError as error:
-            log.warning("joined later", execution_id=self.execution_id, reason=error.message)
-            return pause
-        except QueueError:  # its owner has not made its queues yet, or has deleted them
+        except QueueError as error:
+            if isinstance(error, QueueUnavailableError):
+                log.warning("joined later", execution_id=self.execution_id, reason=error.message)
+            # Else its owner has not made its queues yet, or has deleted them. Nobody waits for us then.
             await parts.workers.end_share(self.execution_id, parts.worker_id)
             return pause
         self.joined, self.refused = joined, None

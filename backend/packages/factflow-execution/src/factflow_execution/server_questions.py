@@ -12,9 +12,10 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, cast, delete, extract, func, literal, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_execution.database_clock import database_now
 from factflow_execution.database_trouble import DATABASE_TROUBLE, reason_of
 from factflow_execution.tables import server_questions as questions
 from factflow_foundation import logs
@@ -201,6 +202,4 @@ class ServerQuestions:
             await connection.execute(query)
 
     def _now(self) -> ColumnElement[float]:
-        if self._engine.dialect.name == "postgresql":
-            return cast(extract("epoch", func.clock_timestamp()), Float)
-        return literal(self._clock.now())
+        return database_now(self._engine, self._clock)

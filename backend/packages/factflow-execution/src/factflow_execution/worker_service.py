@@ -66,11 +66,6 @@ class WorkerService:
         with contextlib.suppress(*DATABASE_TROUBLE):  # then it is found to be gone
             await self._parts.workers.leave(self._worker.worker_id)
 
-    @property
-    def works_on(self) -> list[str]:
-        """Return the executions it works on."""
-        return [one.execution_id for one in self._followed.values() if one.joined is not None]
-
     # -- inside
 
     def _told_execution(self, execution_id: str | None) -> None:

@@ -13,18 +13,14 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     ColumnElement,
-    Float,
     case,
-    cast,
     delete,
-    extract,
-    func,
-    literal,
     select,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from factflow_execution.database_clock import database_now
 from factflow_execution.tables import executions, worker_shares, workers
 from factflow_execution.upsert import upsert
 from factflow_foundation.clock import Clock, SystemClock
@@ -225,6 +221,4 @@ class Workers:
         return workers.c.seen_at > self._now() - SILENT_SECONDS
 
     def _now(self) -> ColumnElement[float]:
-        if self.engine.dialect.name == "postgresql":
-            return cast(extract("epoch", func.clock_timestamp()), Float)
-        return literal(self._clock.now())
+        return database_now(self.engine, self._clock)

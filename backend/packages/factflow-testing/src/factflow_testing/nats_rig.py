@@ -21,13 +21,15 @@ ACK_WAIT = 1.5
 """A killed process is waited for no longer."""
 
 
-def quick_url(url: str) -> str:
+def quick_url(url: str, ack_wait: float = ACK_WAIT) -> str:
     """Return a URL that has others wait no longer for what a killed process had in hand."""
-    return urlunsplit(urlsplit(url)._replace(query=f"ack_wait={ACK_WAIT}"))
+    return urlunsplit(urlsplit(url)._replace(query=f"ack_wait={ack_wait}"))
 
 
 class NatsRig(BrokerRig):
-    """Looks at the server through connections of its own."""
+    """Looks at the server through connections of its own. Streams are made with its `ack_wait`."""
+
+    ack_wait = ACK_WAIT
 
     @staticmethod
     def found() -> str:
@@ -37,11 +39,11 @@ class NatsRig(BrokerRig):
     @property
     def client_url(self) -> str:
         """Return the URL with a short `ack_wait`."""
-        return quick_url(self.url)
+        return quick_url(self.url, self.ack_wait)
 
     def transport(self, url: str) -> Transport:
         """Return a connection to NATS."""
-        return NatsTransport(quick_url(url))
+        return NatsTransport(quick_url(url, self.ack_wait))
 
     async def at_broker(self, names: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
         """Return waiting requests and undelivered messages of the streams that are there."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from factflow_testing.free_port import free_port
 from factflow_testing.waiting import eventually
 
 
@@ -24,9 +25,7 @@ class NatsServer:
             pytest.skip("nats-server is not installed")
         self._program = program
         self._folder = folder
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            self.port: int = listening.getsockname()[1]
+        self.port = free_port()
         folder.mkdir(parents=True)
         store = f'jetstream {{store_dir: "{folder / "streams"}"}}' if jetstream else ""
         (folder / "nats.conf").write_text(f'listen: "127.0.0.1:{self.port}"\n{store}\n{settings}\n')

@@ -6,12 +6,12 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from factflow_testing.free_port import free_port
 from factflow_testing.postgres_schemas import execute
 from factflow_testing.server_process import wait_until
 
@@ -32,7 +32,7 @@ class PostgresProcess:
         self._programs = found[-1].parent
         self._data = folder / "data"
         self._log = folder / "server.log"
-        self.port = _free_port()
+        self.port = free_port()
         user = pwd.getpwnam(USER)
         folder.mkdir(parents=True)
         for part in (folder, *folder.parents):  # its user has to get there
@@ -90,10 +90,3 @@ class PostgresProcess:
         user = pwd.getpwnam(USER)
         became = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         return [*became, "--", str(self._programs / program), *arguments]
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

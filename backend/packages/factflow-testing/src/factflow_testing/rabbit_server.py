@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from factflow_testing.free_port import free_port
 from factflow_testing.waiting import eventually
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
@@ -26,7 +26,7 @@ class RabbitServer:
                 pytest.fail("RabbitMQ is not installed")
             pytest.skip("RabbitMQ is not installed")
         self._folder = folder
-        self.port, distribution, epmd = (_free_port() for _ in range(3))
+        self.port, distribution, epmd = (free_port() for _ in range(3))
         self._log = folder / "server.log"
         (folder / "home").mkdir(parents=True)
         configuration = folder / "rabbitmq.conf"
@@ -95,13 +95,6 @@ class RabbitServer:
             return False
         await connection.close()
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def _port_mappers(port: str) -> list[int]:

@@ -158,7 +158,87 @@ def start_process(
     )
 
 
-class ServerProcess:
+class StartedProcess:
+    """A server or a worker that has said it is ready: its `pid`. Use it as a context manager."""
+
+    def __init__(
+        self, command: Sequence[str], cwd: Path | None, variables: Mapping[str, str]
+    ) -> None:
+        self._said = tempfile.TemporaryFile(  # noqa: SIM115 - closed when the process is
+            "w+", encoding="utf-8", errors="replace"
+        )
+        self._process = start_process(
+            command, self._said, cwd, environment(**IN_A_HURRY, **variables)
+        )
+        self.pid = self._process.pid
+
+    def _wait_until_ready(self, words: re.Pattern[str]) -> re.Match[str]:
+        """Return its first line, which is to be of these words. Raises `ServerDidNotStartError`."""
+        match = words.fullmatch(self._first_line())
+        if match is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(LAST_WORDS_SECONDS)
+            code = self._process.poll()
+            self.close()
+            with self._said:
+                raise ServerDidNotStartError(self.said(), code)
+        return match
+
+    def _first_line(self) -> str:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        return self._process.stdout.readline() if ready else ""
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it has not ended."""
+        return self._process.poll() is None
+
+    def said(self) -> str:
+        """Return everything it has said on stderr."""
+        self._said.seek(0)
+        return self._said.read()
+
+    def stop(self) -> int:
+        """Ask it to stop; return its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """End it as `kill -9` does; return its exit code, which is -9."""
+        return self._end(signal.SIGKILL)
+
+    def wait_dead(self, seconds: float = 60.0) -> int:
+        """Wait until it has ended by itself; return its exit code."""
+        code = self._process.wait(seconds)
+        self.close()
+        return code
+
+    def _end(self, number: int) -> int:
+        self._process.send_signal(number)
+        return self.wait_dead()
+
+    def close(self) -> None:
+        """Leave nothing of the process behind; a stopped one stays stopped."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        self._said.close()
+
+
+class ServerProcess(StartedProcess):
     """A server that listens: its `url`, its `data_dir`, its `pid`. Use it as a context manager.
 
     `under` is what comes before the command and becomes it: `setpriv --…`.
@@ -174,23 +254,10 @@ class ServerProcess:
     ) -> None:
         if (url := database_of(data_dir)) is not None:
             variables.setdefault("FACTFLOW_DATABASE_URL", url)
-        self._said = tempfile.TemporaryFile(  # noqa: SIM115 - closed when the process is
-            "w+", encoding="utf-8", errors="replace"
-        )
-        command = serve_command("--data-dir", data_dir, *arguments)
-        self._process = start_process(
-            [*under, *command], self._said, cwd, environment(**IN_A_HURRY, **variables)
-        )
-        self.pid = self._process.pid
-        match = _READY.fullmatch(self._first_line())
-        if match is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(LAST_WORDS_SECONDS)
-            code = self._process.poll()
-            self.close()
-            with self._said:
-                raise ServerDidNotStartError(self.said(), code)
-        self.url, self.data_dir = match[1], Path(match[2])
+        command = [*under, *serve_command("--data-dir", data_dir, *arguments)]
+        super().__init__(command, cwd, variables)
+        ready = self._wait_until_ready(_READY)
+        self.url, self.data_dir = ready[1], Path(ready[2])
         self.api = httpx2.Client(
             base_url=f"{self.url}/api/v1",
             timeout=120,
@@ -200,21 +267,11 @@ class ServerProcess:
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
-    def _first_line(self) -> str:
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
-        return self._process.stdout.readline() if ready else ""
-
     def cli(
         self, *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None
     ) -> Finished:
         """Run `factflow …` against this server."""
         return cli(*arguments, server=self.url, cwd=cwd, stdin=stdin)
-
-    @property
-    def alive(self) -> bool:
-        """Tell whether it has not ended."""
-        return self._process.poll() is None
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON of a GET below `/api/v1`; fails on an error answer."""
@@ -275,50 +332,11 @@ class ServerProcess:
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
 
-    def said(self) -> str:
-        """Return everything it has said on stderr."""
-        self._said.seek(0)
-        return self._said.read()
-
-    def stop(self) -> int:
-        """Ask it to stop; return its exit code."""
-        return self._end(signal.SIGTERM)
-
-    def kill(self) -> int:
-        """End it as `kill -9` does; return its exit code, which is -9."""
-        return self._end(signal.SIGKILL)
-
-    def wait_dead(self, seconds: float = 60.0) -> int:
-        """Wait until it has ended by itself; return its exit code."""
-        code = self._process.wait(seconds)
-        self.close()
-        return code
-
-    def _end(self, number: int) -> int:
-        self._process.send_signal(number)
-        return self.wait_dead()
-
     def close(self) -> None:
-        """Leave nothing of the process behind; a stopped one stays stopped."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        """Leave nothing of the process behind, nor of its clients."""
+        super().close()
         if hasattr(self, "api"):
             self.api.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-        self._said.close()
 
 
 def manifest(data_dir: Path) -> dict[str, str]:

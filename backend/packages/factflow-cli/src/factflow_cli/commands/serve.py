@@ -1,11 +1,18 @@
 """`factflow serve`: become the server."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from factflow_cli.becoming import become
 from factflow_cli.command import command
+from factflow_cli.process_options import (
+    AdaptersOption,
+    DurabilityOption,
+    LogLevelOption,
+    PrivateNetworksOption,
+    SettingsOption,
+)
 from factflow_cli.session import Session
 
 
@@ -27,14 +34,7 @@ def serve(
     data_dir: Annotated[
         str | None, typer.Option("--data-dir", help="Where all is kept [default: ./.factflow]")
     ] = None,
-    settings: Annotated[
-        str | None,
-        typer.Option(
-            "--settings",
-            metavar="FILE",
-            help="File of settings [default: ./factflow.toml, if it is there]",
-        ),
-    ] = None,
+    settings: SettingsOption = None,
     database_url: Annotated[
         str | None,
         typer.Option(
@@ -66,20 +66,9 @@ def serve(
         int | None,
         typer.Option("--port", min=0, max=65535, help="0 takes a free one [default: 8000]"),
     ] = None,
-    adapters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapters", metavar="MODULE", help="Python module with your adapters. Repeatable."
-        ),
-    ] = None,
-    allow_private_networks: Annotated[
-        bool,
-        typer.Option("--allow-private-networks", help="Let adapters fetch from private addresses."),
-    ] = False,
-    durability: Annotated[
-        Literal["os", "fsync"] | None,
-        typer.Option("--durability", help="fsync also survives a power cut [default: os]"),
-    ] = None,
+    adapters: AdaptersOption = None,
+    allow_private_networks: PrivateNetworksOption = False,
+    durability: DurabilityOption = None,
     storage_uri: Annotated[
         str | None,
         typer.Option(
@@ -91,10 +80,7 @@ def serve(
     pipelines: Annotated[
         str | None, typer.Option("--pipelines", help="Folder of pipelines to check at start.")
     ] = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None,
-        typer.Option("--log-level", help="How much to log [default: warning]"),
-    ] = None,
+    log_level: LogLevelOption = None,
     max_concurrent_executions: Annotated[
         int | None, typer.Option("--max-concurrent-executions", min=1, help="[default: 12]")
     ] = None,

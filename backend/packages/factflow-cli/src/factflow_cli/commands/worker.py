@@ -1,11 +1,18 @@
 """`factflow worker`: become a worker."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from factflow_cli.becoming import become
 from factflow_cli.command import command
+from factflow_cli.process_options import (
+    AdaptersOption,
+    DurabilityOption,
+    LogLevelOption,
+    PrivateNetworksOption,
+    SettingsOption,
+)
 from factflow_cli.session import Session
 
 
@@ -37,14 +44,7 @@ def worker(
             "--concurrency", min=1, max=1000, help="Of each route [default: as the pipeline says]"
         ),
     ] = None,
-    settings: Annotated[
-        str | None,
-        typer.Option(
-            "--settings",
-            metavar="FILE",
-            help="File of settings [default: ./factflow.toml, if it is there]",
-        ),
-    ] = None,
+    settings: SettingsOption = None,
     database_url: Annotated[
         str | None,
         typer.Option(
@@ -60,24 +60,10 @@ def worker(
             "--storage-uri", help="s3://BUCKET/PREFIX or file://PATH, as the servers have it"
         ),
     ] = None,
-    adapters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapters", metavar="MODULE", help="Python module with your adapters. Repeatable."
-        ),
-    ] = None,
-    allow_private_networks: Annotated[
-        bool,
-        typer.Option("--allow-private-networks", help="Let adapters fetch from private addresses."),
-    ] = False,
-    durability: Annotated[
-        Literal["os", "fsync"] | None,
-        typer.Option("--durability", help="fsync also survives a power cut [default: os]"),
-    ] = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None,
-        typer.Option("--log-level", help="How much to log [default: warning]"),
-    ] = None,
+    adapters: AdaptersOption = None,
+    allow_private_networks: PrivateNetworksOption = False,
+    durability: DurabilityOption = None,
+    log_level: LogLevelOption = None,
 ) -> None:
     """Work on executions that servers own, until Ctrl+C: with PostgreSQL, a broker and a shared store.
 
